@@ -1,0 +1,28 @@
+//! The wire: the JSON bodies that client and server exchange, in the shapes that Gigalixir's clients know.
+//!
+//! A leaf: it imports nothing of ours, so a field here is a promise to every client in the field. Success is
+//! `{"data": …}`, failure `{"errors": {"field": ["message", …]}}` with `""` as the field of general errors. Messages
+//! read as suffixes of their field ("has invalid format").
+
+pub mod account;
+pub mod app;
+pub mod log;
+pub mod release;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The envelope of every successful answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Data<T> {
+    /// The answer itself.
+    pub data: T,
+}
+
+/// The envelope of every refusal: messages by field, `""` for general ones.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Errors {
+    /// Field name → messages.
+    pub errors: BTreeMap<String, Vec<String>>,
+}

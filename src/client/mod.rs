@@ -1,0 +1,1 @@
+//! The client: what the person at the terminal runs.

@@ -1,0 +1,1 @@
+//! deployer: being written.

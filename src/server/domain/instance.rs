@@ -1,0 +1,64 @@
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ReleaseVersion, WorkloadId};
+
+/// One replica as a runtime sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Unique on the platform: the pod name of `ps` and of the logs.
+    pub name: String,
+    /// What it is an instance of.
+    pub workload: WorkloadId,
+    /// What it runs.
+    pub release: ReleaseVersion,
+    /// Its `HOST_INDEX`: 1-based among the workload's instances; `web.1` in the logs.
+    pub index: u32,
+    /// What it is doing.
+    pub state: InstanceState,
+    /// Where it listens, as seen from the server; `None` while unknown.
+    pub address: Option<SocketAddr>,
+    /// How often it was started anew after it had ended by itself.
+    pub restarts: u32,
+    /// When its present run began.
+    pub started_at: Option<Timestamp>,
+    /// How its last run ended.
+    pub last_exit: Option<Exit>,
+}
+
+/// What an instance is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceState {
+    /// Its process runs (or is being made), its health check has not passed yet.
+    Starting,
+    /// Its health check has passed.
+    Ready,
+    /// It ended by itself and waits to be started anew.
+    Crashed,
+    /// It was told to end.
+    Stopping,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// As a shell counts: 128 + signal when killed by one.
+    pub code: i32,
+    /// Why.
+    pub reason: ExitReason,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitReason {
+    /// With code 0.
+    Completed,
+    /// With another code or by a signal.
+    Error,
+    /// The kernel killed it for passing its memory limit.
+    OOMKilled,
+}

@@ -1,0 +1,30 @@
+//! The nouns. No IO, no async, no foreign types beyond time, ids and serde: a value that exists is valid, because its
+//! constructor is the validator.
+
+mod account;
+mod app;
+mod config_vars;
+mod formation;
+mod instance;
+mod invalid;
+mod log_line;
+mod names;
+mod push;
+mod release;
+mod route_table;
+mod slug;
+mod workload;
+
+pub use account::{Email, User, UserId};
+pub use app::{App, AppId};
+pub use config_vars::ConfigVars;
+pub use formation::{Formation, Size};
+pub use instance::{Exit, ExitReason, Instance, InstanceState};
+pub use invalid::Invalid;
+pub use log_line::{LogLine, LogSource};
+pub use names::{AppName, Hostname, ProcessType, Stack};
+pub use push::Push;
+pub use release::{Release, ReleaseState, ReleaseVersion};
+pub use route_table::{Backend, Route, RouteState, RouteTable};
+pub use slug::{Slug, SlugDigest, SlugKind};
+pub use workload::{HealthCheck, Workload, WorkloadId};

@@ -1,0 +1,171 @@
+//! Names that end up in paths, host names, environment variables and labels: validated once, here.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Invalid;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.to_string()
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name! {
+    /// An app's name: a DNS label (RFC 1123) that begins with a letter, 2 to 63 of `a-z 0-9 -`, none of the names
+    /// that the platform keeps for itself. It is a folder, a host name and a Kubernetes namespace, and never changes.
+    AppName
+}
+name! {
+    /// A process type of a Procfile: 1 to 32 of `a-z 0-9 - _`, beginning with a letter.
+    ProcessType
+}
+name! {
+    /// A stack, the system an app is built and run on: 1 to 63 of `a-z 0-9 . -`.
+    Stack
+}
+name! {
+    /// A host name as routed: lower case, no port, no trailing dot, at most 253 bytes of LDH labels.
+    Hostname
+}
+
+/// Names no app may have: hosts of the platform's own below its domain, and words that would confuse.
+const RESERVED: &[&str] =
+    &["admin", "api", "app", "apps", "dashboard", "git", "gigalixir", "localhost", "ssh", "status", "www"];
+
+fn is_label(text: &str) -> bool {
+    let edge = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.first().is_some_and(|c| edge(*c))
+        && bytes.last().is_some_and(|c| edge(*c))
+        && bytes.iter().all(|c| edge(*c) || *c == b'-')
+}
+
+impl AppName {
+    /// Checks a name as a person or a URL gives it.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let invalid = |message: &str| Err(Invalid::new("unique_name", message));
+        if text.len() < 2 || text.len() > 63 {
+            return invalid("should be 2 to 63 character(s)");
+        }
+        if !is_label(text) || !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return invalid("has invalid format: use a-z, 0-9 and -, begin with a letter, do not end with -");
+        }
+        if RESERVED.contains(&text) {
+            return invalid("is reserved for the platform");
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl ProcessType {
+    /// Checks a process type.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let ok = text.len() <= 32
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_');
+        if ok {
+            Ok(Self(text.into()))
+        } else {
+            Err(Invalid::new(
+                "process",
+                format!("type `{text}` has invalid format: use a-z, 0-9, - and _, begin with a letter"),
+            ))
+        }
+    }
+
+    /// `web`: the one process type that visitors are routed to.
+    pub fn web() -> Self {
+        Self("web".into())
+    }
+
+    /// Whether visitors are routed to it.
+    pub fn is_web(&self) -> bool {
+        self.as_str() == "web"
+    }
+}
+
+impl Stack {
+    /// Checks a stack's name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let ok = (1..=63).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.');
+        if ok { Ok(Self(text.into())) } else { Err(Invalid::new("stack", "has invalid format")) }
+    }
+}
+
+impl Hostname {
+    /// Checks and lower-cases a host name; a `Host` header's port must be cut off before.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let ok = !text.is_empty() && text.len() <= 253 && text.split('.').all(is_label);
+        if ok { Ok(Self(text.into())) } else { Err(Invalid::new("fqdn", "has invalid format")) }
+    }
+
+    /// `APP.DOMAIN`, an app's own host.
+    pub fn of_app(app: &AppName, domain: &Hostname) -> Self {
+        Self(format!("{app}.{domain}").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_names_are_dns_labels() {
+        for good in ["ab", "my-app", "a1", "x-2-y"] {
+            assert!(AppName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a", "1a", "-a", "a-", "A-b", "a_b", "a.b", "a/b", "../x", "api", "äb", &"a".repeat(64)] {
+            assert!(AppName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hostnames_are_normalised() {
+        assert_eq!(Hostname::parse("WWW.Example.com.").map(String::from), Ok("www.example.com".to_owned()));
+        for bad in ["", ".", "a..b", "a_b.c", "a b", "-a.com"] {
+            assert!(Hostname::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The platform. In reading order: what there is ([`domain`]), what is remembered ([`store`]), what becomes of a push
+//! ([`receiver`] → [`builder`] → [`slugs`] → [`releases`] → [`deployer`] → [`runtime`], conducted by [`pipeline`]),
+//! what visitors meet ([`router`]), and what people may ask for ([`actions`], through [`http`]).
+
+pub mod domain;
+pub mod progress;
+pub mod steps;
+
+pub mod config;
+pub mod mail;
+pub mod seal;
+pub mod store;
+
+pub mod builder;
+pub mod confine;
+pub mod deployer;
+pub mod logs;
+pub mod receiver;
+pub mod releases;
+pub mod router;
+pub mod runtime;
+pub mod slugs;
+
+pub mod pipeline;
+
+pub mod actions;
+pub mod http;

@@ -1,0 +1,67 @@
+//! The port through which apps run. One trait, one adapter per place an app can run in, one contract test suite.
+//!
+//! A runtime is told *what should be* and makes it so, again and again if need be: it starts instances, restarts those
+//! that end by themselves (with back-off), and says which are ready. It knows nothing of releases being better or
+//! worse than others: putting new beside old, waiting, swapping and draining is the deployer's work.
+//!
+//! Deliberately absent until their own issues: one-off jobs (`run`) and attaching to an instance (`exec`).
+
+pub mod local;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+use super::domain::{Instance, Workload, WorkloadId};
+
+/// A place where apps run.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// `local`, `docker` or `kubernetes`.
+    fn name(&self) -> &'static str;
+
+    /// Makes exactly `workload.replicas` instances of this generation exist, starting or stopping as needed; surplus
+    /// instances go highest index first. Idempotent. Returns when the wish is durable and the instances are on their
+    /// way, not when they are ready. A generation's slug, command and environment never change between calls.
+    async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError>;
+
+    /// Ends every instance of a generation (SIGTERM, and after `grace` SIGKILL) and frees all it had. Returns when
+    /// nothing of it is left. A generation that does not exist is no error.
+    async fn remove(&self, id: &WorkloadId, grace: Duration) -> Result<(), RuntimeError>;
+
+    /// Every instance that exists, those taken over from an earlier server included.
+    async fn instances(&self) -> Result<Vec<Instance>, RuntimeError>;
+
+    /// Every change of an instance from now on. Subscribe first, then list; a receiver that lagged lists again.
+    fn watch(&self) -> broadcast::Receiver<InstanceEvent>;
+}
+
+/// A change of one instance.
+#[derive(Debug, Clone)]
+pub enum InstanceEvent {
+    /// It is new, or something of it changed; this is how it is now.
+    Changed(Instance),
+    /// It is no more.
+    Gone(Instance),
+}
+
+/// Why a runtime could not do as told. Nothing is half done that a later `apply` or `remove` would not mend.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The machine lacks something, or refuses it; the sentence says what and what to do.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The slug is not in the store.
+    #[error("slug {0} is missing")]
+    SlugMissing(String),
+    /// The machine's own refusal.
+    #[error("{context}")]
+    Io {
+        /// What was being done, lower case.
+        context: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}

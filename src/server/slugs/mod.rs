@@ -1,0 +1,1 @@
+//! slugs: being written.

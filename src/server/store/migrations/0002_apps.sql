@@ -1,0 +1,6 @@
+CREATE TABLE apps (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  owner INTEGER NOT NULL REFERENCES users (id),
+  created_at TEXT NOT NULL
+) STRICT;

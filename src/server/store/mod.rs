@@ -1,0 +1,51 @@
+//! All state, all SQL. SQLite in WAL mode is the one truth; every method takes and returns domain types.
+//!
+//! One thread owns the writing connection and commits in groups; readers take connections from a small pool. What is
+//! secret (config, cookies, keys) is sealed before it gets here or stored as a hash. Nothing else opens the database.
+
+mod connection;
+mod migrations;
+
+use std::path::Path;
+
+pub use connection::Store;
+
+/// Why the store refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A newer gigalixir wrote this database.
+    #[error(
+        "the database is at version {found}, this gigalixir knows {known}: run the newer gigalixir, or restore an older database"
+    )]
+    TooNew {
+        /// The database's.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The row is not there.
+    #[error("not found")]
+    NotFound,
+    /// A row of that name is already there.
+    #[error("already taken")]
+    Taken,
+    /// A stored value does not parse: the database was edited by hand or is damaged.
+    #[error("stored {0} is damaged")]
+    Damaged(&'static str),
+    /// SQLite's refusal.
+    #[error("database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The disk's refusal, or a group of writes that could not be committed.
+    #[error("database: {0}")]
+    Io(String),
+    /// The writer has ended (the server is stopping).
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Store {
+    /// Opens (or makes) the database at `path`, mode 0600, and brings it to the present version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        connection::open(path)
+    }
+}
