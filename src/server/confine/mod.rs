@@ -1,1 +1,3 @@
-//! confine: being written.
+//! What keeps processes of apps apart from the machine and from each other. A leaf: it knows no stage.
+
+pub mod bubblewrap;
