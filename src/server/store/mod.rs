@@ -3,12 +3,24 @@
 //! One thread owns the writing connection and commits in groups; readers take connections from a small pool. What is
 //! secret (config, cookies, keys) is sealed before it gets here or stored as a hash. Nothing else opens the database.
 
+mod apps;
 mod connection;
 mod migrations;
+mod operations;
+mod releases;
+mod rows;
+mod slugs;
+#[cfg(test)]
+pub(crate) mod testing;
+mod workloads;
 
 use std::path::Path;
 
 pub use connection::Store;
+pub use operations::{Commit, Kind, Operation, OperationId, PushRef};
+pub use releases::{NewRelease, StoredRelease};
+pub use slugs::SlugId;
+pub use workloads::{StoredWorkload, WorkloadState};
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
