@@ -104,7 +104,7 @@ pub struct Slugs {
 #[derive(Debug)]
 enum Place {
     Disk(Folder),
-    Bucket(Bucket, Cache),
+    Bucket(Box<(Bucket, Cache)>),
 }
 
 /// An opened archive.
@@ -123,7 +123,7 @@ impl Slugs {
         let folder = Folder::open(&config.folder).map_err(SlugsError::io("could not open the slugs' folder"))?;
         let place = match &config.bucket {
             None => Place::Disk(folder),
-            Some(bucket) => Place::Bucket(Bucket::new(bucket)?, Cache::new(folder, config.cache_bytes)),
+            Some(bucket) => Place::Bucket(Box::new((Bucket::new(bucket)?, Cache::new(folder, config.cache_bytes)))),
         };
         Ok(Self { place, signer: Signer::derive(master_key), grace: config.grace, gate: RwLock::default() })
     }
@@ -134,7 +134,8 @@ impl Slugs {
         let _not_while_sweeping = self.gate.read().await;
         match &self.place {
             Place::Disk(folder) => folder.adopt(digest, archive).await,
-            Place::Bucket(bucket, cache) => {
+            Place::Bucket(both) => {
+                let (bucket, cache) = &**both;
                 folder::check(digest, archive).await?;
                 bucket.upload(digest, archive).await?;
                 cache.adopt(digest, archive).await
@@ -147,7 +148,7 @@ impl Slugs {
     pub async fn local_path(&self, digest: &SlugDigest) -> Result<PathBuf, SlugsError> {
         match &self.place {
             Place::Disk(folder) => folder.existing(digest).await,
-            Place::Bucket(bucket, cache) => cache.get(digest, bucket).await,
+            Place::Bucket(both) => both.1.get(digest, &both.0).await,
         }
     }
 
@@ -175,7 +176,8 @@ impl Slugs {
         let _alone = self.gate.write().await;
         match &self.place {
             Place::Disk(folder) => folder.sweep(keep.clone(), self.grace).await,
-            Place::Bucket(bucket, cache) => {
+            Place::Bucket(both) => {
+                let (bucket, cache) = &**both;
                 let swept = bucket.sweep(keep, self.grace).await?;
                 for digest in &swept {
                     cache.forget(digest).await?;

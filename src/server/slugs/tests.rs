@@ -224,7 +224,7 @@ async fn a_bucket_s_young_slugs_are_spared_and_rotten_ones_found_out() {
     assert_eq!(slugs.sweep(&HashSet::new()).await.unwrap(), 0);
     std::fs::remove_file(slugs.local_path(&digest).await.unwrap()).unwrap();
     let (_, rotten) = archive(temp.path(), b"rotten");
-    let Place::Bucket(bucket, _) = &slugs.place else { panic!("no bucket") };
-    bucket.upload(&digest, &rotten).await.unwrap();
+    let Place::Bucket(both) = &slugs.place else { panic!("no bucket") };
+    both.0.upload(&digest, &rotten).await.unwrap();
     assert!(matches!(slugs.local_path(&digest).await, Err(SlugsError::Damaged { .. })));
 }
