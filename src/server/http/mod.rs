@@ -1,1 +1,60 @@
-//! http: being written.
+//! The HTTP door: every route of the platform's API on this page.
+//!
+//! A handler reads its request through the extractors of [`extract`] and [`auth`], calls one action, and wraps the
+//! answer with [`answer`]. Success is `{"data": …}`, every refusal is `{"errors": {field: [message]}}` ([`error`]),
+//! unknown routes and wrong methods included. There are no redirects and no compression: old clients follow the one
+//! into a lost header, and a compressed log does not flow.
+
+pub mod account;
+pub mod answer;
+pub mod auth;
+pub mod error;
+pub mod extract;
+mod health;
+mod witness;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::http::StatusCode;
+use axum::middleware::from_fn;
+use axum::routing::get;
+
+use super::actions::account::Accounts;
+use super::store::Store;
+use error::HttpError;
+
+/// What the handlers reach: the actions, one per noun. Each handler takes only its own through `State`.
+#[derive(Clone)]
+pub struct Doors {
+    /// Signing up and in.
+    pub accounts: Arc<Accounts>,
+    /// For `/healthz` only.
+    pub store: Store,
+}
+
+impl FromRef<Doors> for Arc<Accounts> {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.accounts.clone()
+    }
+}
+
+impl FromRef<Doors> for Store {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.store.clone()
+    }
+}
+
+/// The whole API, ready to be served with `ConnectInfo<SocketAddr>`.
+pub fn router(doors: Doors) -> Router {
+    Router::new()
+        .route("/healthz", get(health::check))
+        .route("/api/users", get(account::show))
+        .fallback(|| async { HttpError::new(StatusCode::NOT_FOUND, "", "there is nothing at this address") })
+        .method_not_allowed_fallback(|| async {
+            HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "", "this address does not answer to this method")
+        })
+        .layer(from_fn(witness::witness))
+        .with_state(doors)
+}
