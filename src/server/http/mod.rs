@@ -1,1 +1,3 @@
 //! http: being written.
+
+pub mod git;
