@@ -10,6 +10,7 @@ pub mod answer;
 pub mod auth;
 pub mod error;
 pub mod extract;
+pub mod git;
 mod health;
 pub mod origin;
 mod witness;
