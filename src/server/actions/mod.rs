@@ -6,6 +6,7 @@
 pub mod account;
 mod allowance;
 mod passwords;
+mod signup;
 
 use std::error::Error;
 use std::time::Duration;
@@ -39,6 +40,9 @@ pub enum ActionError {
         /// When it may be asked again, whole seconds, at least one.
         retry_after: Duration,
     },
+    /// Asked too often, for good; the text says how to begin anew.
+    #[error("{0}")]
+    Exhausted(String),
     /// It cannot be done now, through no fault of the asker; the text says what to do.
     #[error("{0}")]
     Unavailable(String),

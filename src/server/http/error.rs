@@ -43,6 +43,7 @@ impl From<ActionError> for HttpError {
             ActionError::Forbidden(why) => of(StatusCode::FORBIDDEN, why),
             ActionError::Conflict(why) => of(StatusCode::CONFLICT, why),
             ActionError::NotFound(text) => Self::new(StatusCode::NOT_FOUND, "", text),
+            ActionError::Exhausted(text) => Self::new(StatusCode::TOO_MANY_REQUESTS, "", text),
             ActionError::Unavailable(text) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "", text),
             ActionError::TooMany { retry_after } => {
                 let text = ActionError::TooMany { retry_after }.to_string();

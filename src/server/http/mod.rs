@@ -11,19 +11,21 @@ pub mod auth;
 pub mod error;
 pub mod extract;
 mod health;
+pub mod origin;
 mod witness;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::FromRef;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
-use axum::routing::get;
+use axum::routing::{get, patch, post, put};
 
 use super::actions::account::Accounts;
 use super::store::Store;
 use error::HttpError;
+use origin::TrustedProxies;
 
 /// What the handlers reach: the actions, one per noun. Each handler takes only its own through `State`.
 #[derive(Clone)]
@@ -32,6 +34,16 @@ pub struct Doors {
     pub accounts: Arc<Accounts>,
     /// For `/healthz` only.
     pub store: Store,
+    /// For the rate limits.
+    pub trusted_proxies: TrustedProxies,
+    /// Bytes of a JSON body.
+    pub body_limit: usize,
+}
+
+impl FromRef<Doors> for TrustedProxies {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.trusted_proxies.clone()
+    }
 }
 
 impl FromRef<Doors> for Arc<Accounts> {
@@ -50,11 +62,18 @@ impl FromRef<Doors> for Store {
 pub fn router(doors: Doors) -> Router {
     Router::new()
         .route("/healthz", get(health::check))
-        .route("/api/users", get(account::show))
+        .route("/api/signup", post(account::signup))
+        .route("/api/login", get(account::login))
+        .route("/api/users", get(account::show).patch(account::change_password_2017))
+        .route("/api/users/change_password", patch(account::change_password))
+        .route("/api/users/reset_password", put(account::request_reset).post(account::reset_password))
+        .route("/api/users/reconfirm_email", put(account::resend_confirmation))
+        .route("/api/api_keys/regenerate", post(account::regenerate_key))
         .fallback(|| async { HttpError::new(StatusCode::NOT_FOUND, "", "there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "", "this address does not answer to this method")
         })
+        .layer(DefaultBodyLimit::max(doors.body_limit))
         .layer(from_fn(witness::witness))
         .with_state(doors)
 }

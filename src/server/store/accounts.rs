@@ -31,6 +31,15 @@ impl Store {
         .await
     }
 
+    /// A user.
+    pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT id, email, created_at FROM users WHERE id = ?")?;
+            query.query_row([id.0], |row| Ok(user(row))).optional()?.transpose()
+        })
+        .await
+    }
+
     /// The user that a key belongs to, and when the key expires (it may have).
     pub async fn user_by_key(&self, hash: Digest) -> Result<Option<(User, Timestamp)>, StoreError> {
         self.read(move |db| {
