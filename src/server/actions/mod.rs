@@ -5,7 +5,14 @@
 
 pub mod account;
 mod allowance;
+pub mod apps;
+mod config;
+mod destroy;
+mod logs;
 mod passwords;
+mod ps;
+mod refusals;
+mod releases;
 mod signup;
 
 use std::error::Error;

@@ -7,12 +7,18 @@
 
 pub mod account;
 pub mod answer;
+mod apps;
 pub mod auth;
+mod config;
 pub mod error;
 pub mod extract;
 pub mod git;
 mod health;
+mod logs;
 pub mod origin;
+mod ps;
+mod releases;
+mod slugs;
 mod witness;
 
 use std::sync::Arc;
@@ -22,8 +28,11 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::routing::{get, patch, post, put};
+use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
+use super::actions::apps::Apps;
+use super::slugs::Slugs;
 use super::store::Store;
 use error::HttpError;
 use origin::TrustedProxies;
@@ -33,6 +42,12 @@ use origin::TrustedProxies;
 pub struct Doors {
     /// Signing up and in.
     pub accounts: Arc<Accounts>,
+    /// Apps and all their parts.
+    pub apps: Arc<Apps>,
+    /// For signed downloads only.
+    pub slugs: Arc<Slugs>,
+    /// Ends the answers that would never end by themselves.
+    pub shutdown: CancellationToken,
     /// For `/healthz` only.
     pub store: Store,
     /// For the rate limits.
@@ -53,6 +68,24 @@ impl FromRef<Doors> for Arc<Accounts> {
     }
 }
 
+impl FromRef<Doors> for Arc<Apps> {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.apps.clone()
+    }
+}
+
+impl FromRef<Doors> for Arc<Slugs> {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.slugs.clone()
+    }
+}
+
+impl FromRef<Doors> for CancellationToken {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.shutdown.clone()
+    }
+}
+
 impl FromRef<Doors> for Store {
     fn from_ref(doors: &Doors) -> Self {
         doors.store.clone()
@@ -70,6 +103,12 @@ pub fn router(doors: Doors) -> Router {
         .route("/api/users/reset_password", put(account::request_reset).post(account::reset_password))
         .route("/api/users/reconfirm_email", put(account::resend_confirmation))
         .route("/api/api_keys/regenerate", post(account::regenerate_key))
+        .merge(apps::routes())
+        .merge(ps::routes())
+        .merge(config::routes())
+        .merge(releases::routes())
+        .merge(logs::routes())
+        .merge(slugs::routes())
         .fallback(|| async { HttpError::new(StatusCode::NOT_FOUND, "", "there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "", "this address does not answer to this method")

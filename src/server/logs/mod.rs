@@ -55,6 +55,7 @@ impl Default for LogLimits {
 /// The logs of all apps; cheap to clone. The last one dropped writes out what is waiting.
 #[derive(Debug, Clone)]
 pub struct Logs {
+    folder: Arc<Path>,
     shared: Arc<Shared>,
     _writer: Arc<writer::Handle>,
 }
@@ -64,7 +65,7 @@ impl Logs {
     pub fn open(folder: &Path, limits: LogLimits) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let (shared, handle) = writer::start(PathBuf::from(folder), limits)?;
-        Ok(Self { shared, _writer: Arc::new(handle) })
+        Ok(Self { folder: Arc::from(folder), shared, _writer: Arc::new(handle) })
     }
 
     /// Adds a line. Its text is made safe for a terminal and cut to 64 KiB.
@@ -121,6 +122,16 @@ impl Logs {
         let (done, wait) = oneshot::channel();
         self.shared.ask(Job::Remove { app: app.clone(), done });
         let _ = wait.await;
+    }
+
+    /// Whose logs are on disk.
+    pub async fn apps(&self) -> io::Result<Vec<AppName>> {
+        let mut folders = tokio::fs::read_dir(&*self.folder).await?;
+        let mut apps = Vec::new();
+        while let Some(folder) = folders.next_entry().await? {
+            apps.extend(folder.file_name().to_str().and_then(|name| AppName::parse(name).ok()));
+        }
+        Ok(apps)
     }
 
     /// Returns when everything appended before is on disk.

@@ -107,15 +107,6 @@ enum Place {
     Bucket(Box<(Bucket, Cache)>),
 }
 
-/// An opened archive.
-#[derive(Debug)]
-pub struct OpenSlug {
-    /// At its first byte.
-    pub file: tokio::fs::File,
-    /// Its whole length in bytes.
-    pub size: u64,
-}
-
 impl Slugs {
     /// Makes the folders and, with a bucket, the client for it (nothing is asked of the bucket yet). `master_key` is
     /// the server's; the key that signs URLs is derived from it.
@@ -150,15 +141,6 @@ impl Slugs {
             Place::Disk(folder) => folder.existing(digest).await,
             Place::Bucket(both) => both.1.get(digest, &both.0).await,
         }
-    }
-
-    /// Opens the archive for sending it to somebody.
-    pub async fn open_slug(&self, digest: &SlugDigest) -> Result<OpenSlug, SlugsError> {
-        let path = self.local_path(digest).await?;
-        let failed = || SlugsError::io(format!("could not read slug {digest}"));
-        let file = tokio::fs::File::open(&path).await.map_err(failed())?;
-        let size = file.metadata().await.map_err(failed())?.len();
-        Ok(OpenSlug { file, size })
     }
 
     /// A URL below `base` from which anybody who knows it can fetch the slug until `ttl` has passed.

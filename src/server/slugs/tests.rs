@@ -30,7 +30,6 @@ async fn put_moves_the_archive_in_and_survives_a_restart() {
     assert!(!path.exists());
     let stored = on_disk(&temp).local_path(&digest).await.unwrap();
     assert_eq!(std::fs::read(stored).unwrap(), b"a slug");
-    assert_eq!(on_disk(&temp).open_slug(&digest).await.unwrap().size, 6);
 }
 
 #[tokio::test]
