@@ -6,12 +6,16 @@
 //! into a lost header, and a compressed log does not flow.
 
 pub mod account;
+#[cfg(test)]
+mod account_tests;
 pub mod answer;
 pub mod auth;
 pub mod error;
 pub mod extract;
 mod health;
 pub mod origin;
+#[cfg(test)]
+pub(crate) mod testing;
 mod witness;
 
 use std::sync::Arc;
