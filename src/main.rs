@@ -1,2 +1,10 @@
 //! The one binary.
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    match args.next().as_ref().and_then(|word| word.to_str()) {
+        Some("enter") => gigalixir::server::confine::enter::main(args),
+        _ => ExitCode::SUCCESS,
+    }
+}

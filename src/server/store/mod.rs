@@ -4,16 +4,28 @@
 //! secret (config, cookies, keys) is sealed before it gets here or stored as a hash. Nothing else opens the database.
 
 mod accounts;
+mod apps;
 mod connection;
 mod migrations;
+mod operations;
+mod releases;
 mod resets;
+mod rows;
 mod signups;
+mod slugs;
+#[cfg(test)]
+pub(crate) mod testing;
+mod workloads;
 
 use std::path::Path;
 
 pub use accounts::{Digest, NewKey};
 pub use connection::Store;
+pub use operations::{Commit, Kind, Operation, OperationId, PushRef};
+pub use releases::{NewRelease, StoredRelease};
 pub use signups::{CodeCheck, Finish, NewSignup, Signup, SignupsRule};
+pub use slugs::SlugId;
+pub use workloads::{StoredWorkload, WorkloadState};
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
