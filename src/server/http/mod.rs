@@ -6,6 +6,8 @@
 //! into a lost header, and a compressed log does not flow.
 
 pub mod account;
+#[cfg(test)]
+mod account_tests;
 pub mod answer;
 mod apps;
 pub mod auth;
@@ -19,6 +21,8 @@ pub mod origin;
 mod ps;
 mod releases;
 mod slugs;
+#[cfg(test)]
+pub(crate) mod testing;
 mod witness;
 
 use std::sync::Arc;

@@ -47,7 +47,7 @@ impl Store {
                 "SELECT users.id, email, created_at, expires_at FROM api_keys JOIN users ON users.id = user WHERE hash = ?",
             )?;
             let row = query.query_row([&hash[..]], |row| Ok((user(row), row.get(3)?))).optional()?;
-            row.map(|(user, expires)| Ok((user?, time(expires)?))).transpose()
+            row.map(|(user, expires)| Ok((user?, seconds(expires)?))).transpose()
         })
         .await
     }
@@ -101,11 +101,11 @@ pub(super) fn insert_key(db: &Connection, user: UserId, key: &NewKey) -> Result<
 
 /// Reads `id, email, created_at`.
 fn user(row: &Row<'_>) -> Result<User, StoreError> {
-    let email: String = row.get(1)?;
+    let (email, created): (String, String) = (row.get(1)?, row.get(2)?);
     let email = Email::parse(&email).map_err(|_| StoreError::Damaged("e-mail address"))?;
-    Ok(User { id: UserId(row.get(0)?), email, created_at: time(row.get(2)?)? })
+    Ok(User { id: UserId(row.get(0)?), email, created_at: created.parse().map_err(|_| StoreError::Damaged("time"))? })
 }
 
-pub(super) fn time(seconds: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_second(seconds).map_err(|_| StoreError::Damaged("time"))
+fn seconds(since_1970: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_second(since_1970).map_err(|_| StoreError::Damaged("time"))
 }

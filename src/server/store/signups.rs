@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use subtle::ConstantTimeEq;
 
-use super::accounts::{NewKey, insert_key, time};
+use super::accounts::{NewKey, insert_key};
 use super::{Digest, Store, StoreError};
 use crate::server::domain::{Email, User, UserId};
 
@@ -73,9 +73,9 @@ impl Store {
     /// Writes a signup down; those begun before `oldest` are forgotten.
     pub async fn begin_signup(&self, signup: NewSignup, now: Timestamp, oldest: Timestamp) -> Result<(), StoreError> {
         self.write(move |tx| {
-            tx.execute("DELETE FROM signups WHERE created_at < ?", [oldest.as_second()])?;
+            tx.execute("DELETE FROM signups WHERE begun_at < ?", [oldest.as_second()])?;
             tx.execute(
-                "INSERT INTO signups (uuid, email, code_hash, code_expires_at, created_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO signups (uuid, email, code_hash, code_expires_at, begun_at) VALUES (?, ?, ?, ?, ?)",
                 params![
                     signup.uuid,
                     signup.email.as_str(),
@@ -171,14 +171,14 @@ impl Store {
                 return Ok(Finish::Closed);
             }
             let insert = "INSERT INTO users (email, password_hash, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
-            if tx.execute(insert, params![email, hash, now.as_second()])? == 0 {
+            if tx.execute(insert, params![email, hash, now.to_string()])? == 0 {
                 return Ok(Finish::Taken);
             }
             let id = UserId(tx.last_insert_rowid());
             insert_key(tx, id, &key)?;
             tx.execute("DELETE FROM signups WHERE email = ?", [&email])?;
             let email = Email::parse(&email).map_err(|_| StoreError::Damaged("e-mail address"))?;
-            Ok(Finish::Done(User { id, email, created_at: time(now.as_second())? }))
+            Ok(Finish::Done(User { id, email, created_at: now }))
         })
         .await
     }
@@ -187,7 +187,7 @@ impl Store {
 fn find(db: &Connection, condition: &str, value: &str) -> Result<Option<(String, Signup)>, StoreError> {
     let query = format!(
         "SELECT uuid, email, confirmed, password_hash IS NOT NULL FROM signups WHERE {condition}
-         ORDER BY created_at DESC, rowid DESC LIMIT 1"
+         ORDER BY begun_at DESC, rowid DESC LIMIT 1"
     );
     let row = db
         .prepare_cached(&query)?

@@ -1,10 +1,11 @@
--- Times are whole seconds since 1970. What is a secret is here only as a hash.
+-- `created_at` is RFC 3339; what is compared with now (`…expires_at`, `begun_at`) is whole seconds since 1970.
+-- What is a secret is here only as a hash.
 
 CREATE TABLE users (
   id INTEGER PRIMARY KEY,
   email TEXT NOT NULL UNIQUE,
   password_hash TEXT NOT NULL,
-  created_at INTEGER NOT NULL
+  created_at TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE api_keys (
@@ -24,7 +25,7 @@ CREATE TABLE signups (
   attempts INTEGER NOT NULL DEFAULT 0,
   confirmed INTEGER NOT NULL DEFAULT 0,
   password_hash TEXT,
-  created_at INTEGER NOT NULL
+  begun_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX signups_of_email ON signups (email);
 
