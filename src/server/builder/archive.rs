@@ -21,15 +21,15 @@ const MTIME: u64 = 946_684_800;
 
 /// How large a slug may be.
 #[derive(Debug, Clone, Copy)]
-pub struct Sizes {
+pub(super) struct Sizes {
     /// Bytes of the archive.
-    pub packed: u64,
+    pub(super) packed: u64,
     /// Bytes of all files in it.
-    pub unpacked: u64,
+    pub(super) unpacked: u64,
 }
 
 /// Writes `root` without `.git` and what `ignored` names to a new file `to`; returns its digest and size.
-pub fn write(
+pub(super) fn write(
     root: &Path,
     ignored: &Gitignore,
     to: &Path,
@@ -61,7 +61,7 @@ pub fn write(
 }
 
 /// The rules of a `.slugignore`, or of none.
-pub fn slugignore(text: Option<&str>) -> Result<Gitignore, BuildError> {
+pub(super) fn slugignore(text: Option<&str>) -> Result<Gitignore, BuildError> {
     let mut rules = GitignoreBuilder::new("");
     let refuse = |line: usize, error: &ignore::Error| BuildError::Slugignore { line, problem: error.to_string() };
     for (index, line) in text.unwrap_or_default().lines().enumerate() {
@@ -103,7 +103,7 @@ fn too_large(error: io::Error, sizes: Sizes) -> BuildError {
 }
 
 /// Hashes and counts what passes through, and refuses to let more than `limit` bytes pass.
-pub struct Digesting<T> {
+pub(super) struct Digesting<T> {
     inner: T,
     hash: Sha256,
     bytes: u64,
@@ -112,7 +112,7 @@ pub struct Digesting<T> {
 
 impl<T> Digesting<T> {
     /// Around `inner`.
-    pub fn new(inner: T, limit: u64) -> Self {
+    pub(super) fn new(inner: T, limit: u64) -> Self {
         Self { inner, hash: Sha256::new(), bytes: 0, limit }
     }
 
@@ -123,7 +123,7 @@ impl<T> Digesting<T> {
     }
 
     /// What has passed.
-    pub fn digest(self) -> io::Result<(SlugDigest, u64)> {
+    pub(super) fn digest(self) -> io::Result<(SlugDigest, u64)> {
         let digest = SlugDigest::parse(&hex::encode(self.hash.finalize())).map_err(io::Error::other)?;
         Ok((digest, self.bytes))
     }
@@ -208,7 +208,10 @@ mod tests {
         let (digest, bytes) = pack(one.path(), None, SIZES).unwrap();
         assert_eq!(digest, pack(two.path(), None, SIZES).unwrap().0);
         let entries = entries(&bytes);
-        assert_eq!(entries.keys().map(String::as_str).collect::<Vec<_>>(), ["a", "b", "b/c", "b/c/y", "b/x", "link", "z"]);
+        assert_eq!(
+            entries.keys().map(String::as_str).collect::<Vec<_>>(),
+            ["a", "b", "b/c", "b/c/y", "b/x", "link", "z"]
+        );
         assert_eq!((entries["z"].0, entries["link"].1.as_str()), (0o755, "b/x"));
         fs::write(two.path().join("a"), "A").unwrap();
         assert_ne!(digest, pack(two.path(), None, SIZES).unwrap().0);

@@ -91,7 +91,10 @@ pub fn parse(text: &str, builtins: &[String]) -> Result<PackRef, PackRefError> {
     }
     let clean = |reference: &String| {
         let safe = |c: u8| c.is_ascii_alphanumeric() || b"-_./+@".contains(&c);
-        reference.len() <= 200 && reference.bytes().all(safe) && !reference.starts_with('-') && !reference.contains("..")
+        reference.len() <= 200
+            && reference.bytes().all(safe)
+            && !reference.starts_with('-')
+            && !reference.contains("..")
     };
     if !reference.iter().all(clean) {
         return Err(PackRefError::Reference);
@@ -135,7 +138,8 @@ mod tests {
 
     #[test]
     fn a_list_of_every_kind() {
-        let text = "# packs\nelixir\n\nhttps://host.test/a/pack.git#v1.2\r\nhttps://u:secret@host.test/p.tgz\n/opt/packs/x\n";
+        let text =
+            "# packs\nelixir\n\nhttps://host.test/a/pack.git#v1.2\r\nhttps://u:secret@host.test/p.tgz\n/opt/packs/x\n";
         let packs = parse_list(text, &builtins()).unwrap();
         let shown: Vec<_> = packs.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["elixir", "https://host.test/a/pack.git#v1.2", "https://host.test/p.tgz", "/opt/packs/x"]);

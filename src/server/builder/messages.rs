@@ -76,10 +76,9 @@ fn details(error: &BuildError) -> (String, Vec<String>) {
             format!("Built in: {}.", builtins.join(", ")),
             ways(&["Use a built-in name, or the pack's https address, perhaps with #BRANCH."]),
         ),
-        BuildError::PackAddress { .. } => (
-            none,
-            ways(&["Write a built-in name, https://HOST/REPOSITORY.git#BRANCH or https://HOST/PACK.tgz."]),
-        ),
+        BuildError::PackAddress { .. } => {
+            (none, ways(&["Write a built-in name, https://HOST/REPOSITORY.git#BRANCH or https://HOST/PACK.tgz."]))
+        }
         BuildError::PackFetch { .. } => (
             none,
             ways(&[
@@ -119,7 +118,9 @@ fn bound_ways(bound: Bound) -> &'static [&'static str] {
     match bound {
         Bound::Memory => &["Compile with fewer jobs at once.", "Ask the operator for a larger build memory."],
         Bound::Processes => &["Look for a script that starts itself again.", "Build with fewer jobs at once."],
-        Bound::Time => &["Look in the output above for what it waited for.", "Ask the operator for a longer build time."],
+        Bound::Time => {
+            &["Look in the output above for what it waited for.", "Ask the operator for a longer build time."]
+        }
         Bound::Output => &["Look in the output above for a loop.", "Build less verbosely."],
         Bound::Disk => &[
             "Empty the build cache: git push -o clean gigalixir main",
@@ -146,8 +147,14 @@ mod tests {
     fn nothing_detected_reads_well() {
         let found = (0..14).map(|n| format!("file{n}")).collect();
         let text = explain(&BuildError::NothingDetected { found });
-        assert!(text.starts_with("\n !     No buildpack fits this app.\n !\n !     Found at the top: file0, "), "{text}");
-        assert!(text.contains("file11 and 2 more.") && text.contains("\n !       1. Is the app in a folder?"), "{text}");
+        assert!(
+            text.starts_with("\n !     No buildpack fits this app.\n !\n !     Found at the top: file0, "),
+            "{text}"
+        );
+        assert!(
+            text.contains("file11 and 2 more.") && text.contains("\n !       1. Is the app in a folder?"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 ///
 /// # Errors
 /// When it is no regular file, has more than `max` bytes or is not UTF-8.
-pub fn read(root: &Path, name: &str, max: u64) -> io::Result<Option<String>> {
+pub(super) fn read(root: &Path, name: &str, max: u64) -> io::Result<Option<String>> {
     let folder = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // Without NONBLOCK, opening a pipe would wait for its writer.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -33,7 +33,7 @@ pub fn read(root: &Path, name: &str, max: u64) -> io::Result<Option<String>> {
 }
 
 /// The names at the top of `root`, sorted; those that are not UTF-8 are left out.
-pub fn names(root: &Path) -> io::Result<Vec<String>> {
+pub(super) fn names(root: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(root)? {
         names.extend(entry?.file_name().into_string());

@@ -153,8 +153,7 @@ fn command(job: &Job, cgroup: Option<&Cgroup>) -> Command {
     for (name, value) in &job.env {
         sandbox = sandbox.setenv(name, value);
     }
-    let mut rlimits =
-        vec![(Limit::FileSize, job.bounds.disk_bytes), (Limit::OpenFiles, OPEN_FILES), (Limit::Core, 0)];
+    let mut rlimits = vec![(Limit::FileSize, job.bounds.disk_bytes), (Limit::OpenFiles, OPEN_FILES), (Limit::Core, 0)];
     if cgroup.is_none() {
         rlimits.push((Limit::Data, job.bounds.memory_bytes));
         rlimits.push((Limit::Processes, job.bounds.processes.into()));
