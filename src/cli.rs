@@ -120,21 +120,28 @@ pub fn parse() -> Cli {
 
 /// Writes the completion script for a shell to standard output.
 pub fn complete(shell: Shell) -> std::io::Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut tree(), "gigalixir", &mut script);
+    let script = completion(shell);
     match std::io::Write::write_all(&mut std::io::stdout(), &script) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }
 }
 
+fn completion(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut tree(), "gigalixir", &mut script);
+    if shell == Shell::Bash {
+        // Else bash takes `ps:scale` for three words and completes none of them.
+        script.extend_from_slice(b"\nCOMP_WORDBREAKS=${COMP_WORDBREAKS//:}\n");
+    }
+    script
+}
+
 /// The commands, with the grouped help.
 fn tree() -> clap::Command {
     let tree = Cli::command();
-    let help = format!(
-        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{}Options:\n{{options}}\n\n{{after-help}}",
-        grouped(&tree)
-    );
+    let help =
+        format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{}Options:\n{{options}}{{after-help}}", grouped(&tree));
     tree.help_template(help)
 }
 

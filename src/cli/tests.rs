@@ -132,7 +132,19 @@ fn lines_that_make_no_sense() {
 }
 
 #[test]
+fn bash_completes_names_with_colons() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("gigalixir.bash");
+    std::fs::write(&script, completion(Shell::Bash)).unwrap();
+    let line = "source \"$1\"; [[ $COMP_WORDBREAKS != *:* ]] || exit 1; \
+                COMP_WORDS=(gigalixir apps:cr); COMP_CWORD=1; \
+                _gigalixir gigalixir apps:cr gigalixir; echo \"${COMPREPLY[@]}\"";
+    let bash = std::process::Command::new("bash").args(["--norc", "-c", line, "bash"]).arg(&script).output().unwrap();
+    assert_eq!(String::from_utf8(bash.stdout).unwrap(), "apps:create\n");
+}
+
+#[test]
 #[cfg(feature = "server")]
 fn the_top_level_help() {
-    insta::assert_snapshot!(tree().render_help());
+    insta::assert_snapshot!(tree().term_width(100).render_help());
 }

@@ -8,7 +8,7 @@ use super::error::Error;
 /// Where this person's files are, and what they set for every command.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    /// `HOME`: here is `.netrc`, where git and curl look for it too.
+    /// `HOME`, else the account's home folder: here is `.netrc`, where git and curl look for it too.
     pub home: PathBuf,
     /// `XDG_CONFIG_HOME/gigalixir`, else `HOME/.config/gigalixir`.
     pub config_dir: PathBuf,
@@ -21,17 +21,20 @@ pub struct Environment {
 impl Environment {
     /// Reads the process's environment; an empty variable counts as unset.
     pub fn read() -> Result<Self, Error> {
-        Self::from(|name| std::env::var_os(name))
+        Self::from(|name| std::env::var_os(name), std::env::home_dir)
     }
 
-    fn from(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+    fn from(
+        variable: impl Fn(&str) -> Option<OsString>,
+        account_home: impl FnOnce() -> Option<PathBuf>,
+    ) -> Result<Self, Error> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| match set(name).map(OsString::into_string) {
             None => Ok(None),
             Some(Ok(text)) => Ok(Some(text)),
             Some(Err(_)) => Err(Error::usage(format!("the environment variable `{name}` is not UTF-8"))),
         };
-        let home = set("HOME").map(PathBuf::from);
+        let home = set("HOME").map(PathBuf::from).or_else(account_home);
         let home = home.ok_or_else(|| Error::usage("`HOME` is not set, and your `.netrc` is looked for there"))?;
         let config = set("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let config_dir = config.unwrap_or_else(|| home.join(".config")).join("gigalixir");
@@ -44,7 +47,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Environment, Error> {
-        Environment::from(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        Environment::from(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()), || None)
     }
 
     #[test]

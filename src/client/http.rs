@@ -1,6 +1,6 @@
 //! Requests to the platform's API, and what its answers mean.
 //!
-//! Redirects are not followed: a key goes to the host it was given for and nowhere else. There is no overall time limit,
+//! Redirects are not followed: a key goes to the host it was given for and nowhere else. Changes have no time limit,
 //! since the server answers a restart when it is done; a dead connection is noticed by keep-alive probes.
 
 use std::time::Duration;
@@ -15,6 +15,9 @@ use super::credentials::Credentials;
 use super::error::{Error, Kind};
 use super::host::Host;
 use crate::api;
+
+/// What is only looked up comes soon or not at all.
+const READ_LIMIT: Duration = Duration::from_secs(60);
 
 /// A platform's API, as somebody or nobody in particular.
 #[derive(Debug, Clone)]
@@ -116,7 +119,7 @@ impl Api {
 
     /// `GET`, decoded.
     pub async fn get(&self, path: &[&str]) -> Result<Answer, HttpError> {
-        self.answer(self.request(Method::GET, path)).await
+        self.answer(self.request(Method::GET, path).timeout(READ_LIMIT)).await
     }
 
     /// A request with a JSON body.
@@ -262,8 +265,8 @@ fn refused(message: String, status: StatusCode, host: &str, signed_in: bool, und
 /// `{"password": ["is too short"]}` reads "password is too short".
 fn sentences(errors: &api::Errors) -> String {
     let lines = errors.errors.iter().flat_map(|(field, messages)| {
-        let field = if field == "unique_name" { "name" } else { field };
-        messages.iter().map(move |message| format!("{field} {message}").trim().to_owned())
+        let field = if field == "unique_name" { "name".to_owned() } else { field.replace('_', " ") };
+        messages.iter().map(|message| format!("{field} {message}").trim().to_owned()).collect::<Vec<_>>()
     });
     let text = super::output::visible(&lines.collect::<Vec<_>>().join("\n"));
     if text.trim().is_empty() { "the server refused without saying why".to_owned() } else { text }

@@ -47,7 +47,7 @@ impl Client {
         let environment = Environment::read()?;
         let host = Host::resolve(globals.host.as_deref(), &environment)?;
         let netrc = NetrcFile::in_home(&environment.home);
-        Ok(Self { output, prompt: Prompt::new(), environment, host, netrc, host_given: globals.host.is_some() })
+        Ok(Self { output, prompt: Prompt::detect(), environment, host, netrc, host_given: globals.host.is_some() })
     }
 
     /// The API as the signed-in person, if somebody is.
@@ -79,9 +79,10 @@ impl Client {
 /// Runs one command to its end and tells how it went.
 pub async fn run(globals: &Globals, command: Command) -> ExitCode {
     let output = Output { json: globals.json, quiet: globals.quiet };
-    let done = match Client::new(globals, output) {
-        Ok(client) => commands::run(&client, command).await,
-        Err(error) => Err(error),
+    let done = match (command, Client::new(globals, output)) {
+        (Command::Version, _) => commands::version(output),
+        (command, Ok(client)) => commands::run(&client, command).await,
+        (_, Err(error)) => Err(error),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

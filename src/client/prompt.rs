@@ -14,7 +14,7 @@ pub struct Prompt {
 
 impl Prompt {
     /// Asks at the terminal if there is one.
-    pub fn new() -> Self {
+    pub fn detect() -> Self {
         Self { terminal: io::stdin().is_terminal() && io::stderr().is_terminal() }
     }
 

@@ -182,7 +182,7 @@ pub async fn open(client: &Client, args: Open) -> Result<(), Error> {
     let api = client.api()?;
     let answer = api.get(&["api", "apps", &name]).await?;
     let app: App = answer.read(&api)?;
-    client.output.result(&serde_json::json!({ "url": app.url }), || Ok(app.url.clone()))?;
+    client.output.result(&answer.data, || Ok(app.url.clone()))?;
     // An address from a server is given to another program only as the address of a page.
     let is_page = app.url.starts_with("http://") || app.url.starts_with("https://");
     if is_page && io::stdout().is_terminal() && !client.output.json {

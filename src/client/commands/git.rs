@@ -35,7 +35,7 @@ pub async fn set(client: &Client, args: GitRemote) -> Result<(), Error> {
     let answer = api.get(&["api", "apps", &name]).await?;
     let app: App = answer.read(&api)?;
     connect(client, &api, &app, &args.remote)?;
-    client.output.result(&serde_json::json!({ "remote": args.remote, "git_url": app.git_url }), || Ok(String::new()))
+    client.output.result(&answer.data, || Ok(String::new()))
 }
 
 /// Sets the remote, and lets git find the key if pushes go to another machine than the API.

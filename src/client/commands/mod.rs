@@ -17,6 +17,7 @@ use clap::{Args, Subcommand};
 
 use super::Client;
 use super::error::Error;
+use super::output::Output;
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
@@ -37,10 +38,10 @@ pub struct Globals {
 pub enum Command {
     /// Make an account: e-mail, code from the mail, password
     Signup(signup::Signup),
-    /// Signs up in two steps for scripts: mail the code, print the session's uuid
+    /// Begin a sign-up in a script: mail the code, print the session's uuid
     #[command(name = "signup:start")]
     SignupStart(signup::SignupStart),
-    /// Signs up in two steps for scripts: hand in the code and set the password
+    /// End a sign-up in a script: hand in code and password
     #[command(name = "signup:finish")]
     SignupFinish(signup::SignupFinish),
     /// Sign in, and keep the API key in ~/.netrc
@@ -162,9 +163,12 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::Releases(args) => releases::list(client, args).await,
         Command::ReleasesRollback(args) => releases::rollback(client, args).await,
         Command::Logs(args) => logs::follow(client, args).await,
-        Command::Version => {
-            let version = env!("CARGO_PKG_VERSION");
-            client.output.result(&serde_json::json!({ "version": version }), || Ok(format!("gigalixir {version}")))
-        }
+        Command::Version => version(client.output),
     }
+}
+
+/// Prints the version; needs no platform, no home folder, nothing.
+pub fn version(output: Output) -> Result<(), Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    output.result(&serde_json::json!({ "version": version }), || Ok(format!("gigalixir {version}")))
 }
