@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ use super::routes::route_state;
 #[derive(Debug)]
 pub(super) struct Fleet {
     domain: Hostname,
+    /// False until the instances are known: half a table would lead visitors to error pages.
+    known: AtomicBool,
     apps: Mutex<HashMap<AppName, AppFleet>>,
     routes: watch::Sender<Arc<RouteTable>>,
     changes: watch::Sender<u64>,
@@ -50,6 +53,7 @@ impl Fleet {
         let routes = watch::Sender::new(Arc::new(RouteTable::default()));
         Self {
             domain,
+            known: AtomicBool::new(false),
             apps: Mutex::default(),
             routes,
             changes: watch::Sender::new(0),
@@ -160,7 +164,7 @@ impl Fleet {
         before
     }
 
-    /// Takes a whole list in: what is not in it is gone.
+    /// Takes a whole list in: what is not in it is gone. The first one makes the table public.
     pub(super) fn observe_all(&self, instances: Vec<Instance>) {
         let mut apps = self.lock();
         for fleet in apps.values_mut() {
@@ -171,6 +175,7 @@ impl Fleet {
                 fleet.instances.insert(instance.name.clone(), instance);
             }
         }
+        self.known.store(true, Ordering::Relaxed);
         let names: Vec<_> = apps.keys().cloned().collect();
         for app in &names {
             self.publish(&apps, app);
@@ -238,6 +243,9 @@ impl Fleet {
 
     /// Under the lock, so that tables appear in the order of the changes.
     fn publish(&self, apps: &HashMap<AppName, AppFleet>, app: &AppName) {
+        if !self.known.load(Ordering::Relaxed) {
+            return;
+        }
         let host = Hostname::of_app(app, &self.domain);
         let route = apps.get(app).map(|fleet| fleet.route(app));
         self.routes.send_if_modified(|table| {

@@ -114,7 +114,21 @@ mod tests {
             check: FailedCheck::Ended(exit),
             last_lines: vec!["booting".to_owned(), "** (KeyError) key :url not found".to_owned()],
         };
-        insta::assert_snapshot!(explain(&DeployError::Unhealthy(Box::new(failure))), @"");
+        let wanted = concat!(
+            "The new release was not made live: `web` ended with code 1 before it was healthy.\n",
+            "\n",
+            "The last 2 lines of shop-web-7-1:\n",
+            "    booting\n",
+            "    ** (KeyError) key :url not found\n",
+            "\n",
+            "What you can try:\n",
+            "  1. Look for a missing config variable: `gigalixir config` lists what is set.\n",
+            "  2. Start the command of `web` in the Procfile on your own machine, as in production.\n",
+            "  3. Read the whole story: `gigalixir logs`.\n",
+            "\n",
+            "Nothing has changed for your visitors. You can push the same commit again.\n",
+        );
+        assert_eq!(explain(&DeployError::Unhealthy(Box::new(failure))), wanted);
     }
 
     #[test]
@@ -125,6 +139,9 @@ mod tests {
             check: FailedCheck::NotReady { check: HealthCheck::Tcp, waited: Duration::from_secs(60) },
             last_lines: Vec::new(),
         };
-        insta::assert_snapshot!(explain(&DeployError::Unhealthy(Box::new(failure))), @"");
+        let told = explain(&DeployError::Unhealthy(Box::new(failure)));
+        assert!(told.contains("`web` did not listen on its PORT within 60 seconds."), "{told}");
+        assert!(told.contains("shop-web-7-1 wrote nothing to its standard output or error."), "{told}");
+        assert!(told.contains("1. Listen on the port that the environment variable PORT names"), "{told}");
     }
 }

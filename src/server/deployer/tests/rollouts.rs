@@ -97,7 +97,8 @@ async fn changes_of_one_app_queue() {
     let world = World::new().await;
     let server = world.server().await;
     let (first, second) = tokio::join!(world.push(&server, "web: serve 1"), world.push(&server, "web: serve 2"));
-    assert_eq!((first.unwrap().version, second.unwrap().version), (ReleaseVersion(1), ReleaseVersion(2)));
+    let versions = [first.unwrap().version, second.unwrap().version];
+    assert!(versions.contains(&ReleaseVersion(1)) && versions.contains(&ReleaseVersion(2)), "{versions:?}");
     world.check_invariants(&server).await;
     assert_eq!(world.shown(&server).await, "shop-web-2-1 | web.1@v2");
 }
