@@ -147,7 +147,8 @@ fn is_gzip(headers: &HeaderMap) -> bool {
 }
 
 fn answer(content_type: &str, body: Body) -> Response {
-    let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache, max-age=0, must-revalidate")];
+    let headers =
+        [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache, max-age=0, must-revalidate")];
     (headers, body).into_response()
 }
 

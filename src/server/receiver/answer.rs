@@ -17,23 +17,18 @@ use crate::server::progress::Listener;
 /// Silence after which a sign of life is sent; proxies in between cut what is silent for about a minute.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Chunks of progress kept back from a client that wants quiet, told if the push is refused.
-const KEPT: usize = 64;
-
 /// The state between two chunks of the answer. Dropping it drops the listener, which cancels the push.
 struct Answer {
     listener: Listener,
     report: oneshot::Receiver<Report>,
     capabilities: Capabilities,
-    kept: VecDeque<Bytes>,
     ready: VecDeque<Bytes>,
     ended: bool,
 }
 
 /// The body of the response.
 pub(super) fn stream(capabilities: Capabilities, listener: Listener, report: oneshot::Receiver<Report>) -> ByteStream {
-    let (kept, ready) = (VecDeque::new(), VecDeque::new());
-    let answer = Answer { listener, report, capabilities, kept, ready, ended: false };
+    let answer = Answer { listener, report, capabilities, ready: VecDeque::new(), ended: false };
     stream::unfold(answer, |mut answer| async move { Some((Ok(answer.next().await?), answer)) }).boxed()
 }
 
@@ -58,11 +53,7 @@ impl Answer {
     }
 
     fn tell(&mut self, chunk: Bytes) {
-        if !self.capabilities.side_band {
-        } else if self.capabilities.quiet {
-            self.kept.push_back(chunk);
-            self.kept.drain(..self.kept.len().saturating_sub(KEPT));
-        } else {
+        if self.capabilities.side_band {
             self.ready.push_back(on_band(Band::Progress, &chunk));
         }
     }
@@ -73,9 +64,6 @@ impl Answer {
             self.tell(chunk);
         }
         self.ended = true;
-        if report.as_ref().is_none_or(Report::refused) {
-            self.ready.extend(self.kept.drain(..).map(|chunk| on_band(Band::Progress, &chunk)));
-        }
         match report {
             Some(report) if self.capabilities.report_status && self.capabilities.side_band => {
                 self.ready.push_back(on_band(Band::Data, &report.encode()));

@@ -55,7 +55,9 @@ fn is_lfs(matches: &gix::attrs::search::Outcome) -> bool {
 fn is_pointer(repository: &gix::Repository, entry: &gix::index::Entry) -> bool {
     let small = repository.find_header(entry.id).is_ok_and(|header| header.size() < 1024);
     small
-        && repository.find_object(entry.id).is_ok_and(|blob| blob.data.starts_with(b"version https://git-lfs.github.com/"))
+        && repository
+            .find_object(entry.id)
+            .is_ok_and(|blob| blob.data.starts_with(b"version https://git-lfs.github.com/"))
 }
 
 /// The folders above the current path and whether each is left out, so that each is asked about once.
@@ -67,7 +69,8 @@ struct Folders {
 impl Folders {
     /// Whether a folder above `path` is left out.
     fn enter<E>(&mut self, path: &BStr, mut ask: impl FnMut(&BStr) -> Result<bool, E>) -> Result<bool, E> {
-        self.open.retain(|(folder, _)| path.strip_prefix(folder.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/')));
+        self.open
+            .retain(|(folder, _)| path.strip_prefix(folder.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/')));
         let known = self.open.last().map_or(0, |(folder, _)| folder.len() + 1);
         for at in (known..path.len()).filter(|at| path[*at] == b'/') {
             let folder = path[..at].as_bstr();

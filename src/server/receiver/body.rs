@@ -144,6 +144,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
         if read > self.left {
             // Once said; what follows is thrown away by `drain`, which has its own bound.
             self.left = u64::MAX;
+            buffer.set_filled(before);
             let limit = self.limit;
             return Poll::Ready(Err(io::Error::other(format!("the push is larger than the limit of {limit} bytes"))));
         }

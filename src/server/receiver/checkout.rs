@@ -85,7 +85,12 @@ pub(super) async fn prepare(
         let mut budget = Budget { files: wanted.limits.tree_files as u64, bytes: wanted.limits.tree_bytes };
         let written = write_commit(&repository, wanted.commit, folder.path(), &mut budget, &flag)?;
         warn_of_lfs(&written.lfs, &say);
-        submodules::Fetcher::new(&wanted, &flag, &say, budget).fetch(&repository, wanted.commit, written, folder.path())?;
+        submodules::Fetcher::new(&wanted, &flag, &say, budget).fetch(
+            &repository,
+            wanted.commit,
+            written,
+            folder.path(),
+        )?;
         Ok(Checkout { folder, quarantine })
     })
     .await
@@ -96,7 +101,9 @@ pub(super) async fn prepare(
 pub(super) fn warn_of_lfs(lfs: &[BString], say: &dyn Fn(String)) {
     if let Some(first) = lfs.first() {
         let count = lfs.len();
-        say(format!("Warning: {count} file(s), `{first}` the first, are Git LFS pointers; their contents are not here."));
+        say(format!(
+            "Warning: {count} file(s), `{first}` the first, are Git LFS pointers; their contents are not here."
+        ));
     }
 }
 
@@ -120,8 +127,8 @@ pub(super) fn write_commit(
     let mut options = repository.checkout_options(Source::IdMapping).map_err(told)?;
     options.destination_is_initially_empty = true;
     let objects = repository.objects.clone().into_arc().map_err(|error| error.to_string())?;
-    let outcome =
-        gix::worktree::state::checkout(&mut index, into, objects, &Discard, &Discard, interrupt, options).map_err(told)?;
+    let outcome = gix::worktree::state::checkout(&mut index, into, objects, &Discard, &Discard, interrupt, options)
+        .map_err(told)?;
     if interrupt.load(Ordering::Relaxed) {
         return Err("cancelled".to_owned());
     }

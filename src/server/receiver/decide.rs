@@ -105,10 +105,10 @@ mod tests {
         );
         assert_eq!(verdicts[..2], [Verdict::Stored, Verdict::Deployed]);
         assert!(matches!(&verdicts[2], Verdict::Refused(reason) if reason.contains("by itself")));
-        let deletes = decided(&[command(1, 0, "refs/heads/main"), command(1, 2, "refs/heads/master")], &[
-            ("refs/heads/main", 1),
-            ("refs/heads/master", 1),
-        ]);
+        let deletes = decided(
+            &[command(1, 0, "refs/heads/main"), command(1, 2, "refs/heads/master")],
+            &[("refs/heads/main", 1), ("refs/heads/master", 1)],
+        );
         assert_eq!(deletes, [Verdict::Deleted, Verdict::Deployed]);
     }
 

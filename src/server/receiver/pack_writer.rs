@@ -18,7 +18,11 @@ use super::error::{ReceiverError, reasons};
 const CHUNK: usize = 50;
 
 /// Writes a pack of exactly `objects`, each of which the repository must have.
-pub(super) fn write(repository: &gix::Repository, objects: Vec<ObjectId>, out: impl Write) -> Result<(), ReceiverError> {
+pub(super) fn write(
+    repository: &gix::Repository,
+    objects: Vec<ObjectId>,
+    out: impl Write,
+) -> Result<(), ReceiverError> {
     let count = u32::try_from(objects.len()).map_err(|_| ReceiverError::Git("too many objects for a pack".into()))?;
     let counts = objects.into_iter().map(|id| Count { id, entry_pack_location: PackLocation::NotLookedUp }).collect();
     let mut database = repository.objects.clone().into_inner();

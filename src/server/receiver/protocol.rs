@@ -59,7 +59,6 @@ impl Command {
 pub(super) struct Capabilities {
     pub(super) report_status: bool,
     pub(super) side_band: bool,
-    pub(super) quiet: bool,
     pub(super) atomic: bool,
     pub(super) push_options: bool,
 }
@@ -158,7 +157,7 @@ fn capabilities(list: &[u8]) -> Result<Capabilities, Wrong> {
         match word {
             b"report-status" | b"report-status-v2" => found.report_status = true,
             b"side-band-64k" => found.side_band = true,
-            b"quiet" => found.quiet = true,
+            // `quiet` is sent whenever no terminal watches; what a build says is told all the same, as hooks' output is.
             b"atomic" => found.atomic = true,
             b"push-options" => found.push_options = true,
             _ => {
@@ -209,11 +208,9 @@ mod tests {
             let mut line = format!("{} {} {}", command.old, command.new, command.name);
             if n == 0 {
                 line.push_str("\0 report-status side-band-64k object-format=sha1 agent=git/2");
-                for (word, wanted) in [
-                    (" quiet", request.capabilities.quiet),
-                    (" atomic", request.capabilities.atomic),
-                    (" push-options", request.capabilities.push_options),
-                ] {
+                for (word, wanted) in
+                    [(" atomic", request.capabilities.atomic), (" push-options", request.capabilities.push_options)]
+                {
                     line.push_str(if wanted { word } else { "" });
                 }
             }
@@ -253,9 +250,9 @@ mod tests {
         fn what_is_written_is_read(
             commands in proptest::collection::vec(any_command(), 1..8),
             options in proptest::collection::vec("[a-z=. ]{1,20}", 0..4),
-            quiet: bool, atomic: bool, push_options: bool,
+            atomic: bool, push_options: bool,
         ) {
-            let capabilities = Capabilities { report_status: true, side_band: true, quiet, atomic, push_options };
+            let capabilities = Capabilities { report_status: true, side_band: true, atomic, push_options };
             let options = if push_options { options } else { Vec::new() };
             let request = Request { commands, capabilities, options };
             prop_assert_eq!(parse(&encode(&request)), Ok(request));

@@ -254,7 +254,9 @@ impl Session {
 
     /// Says what a person might not expect.
     async fn explain(&self, verdicts: &[Verdict], outcomes: &[Result<(), String>]) {
-        for ((command, verdict), _) in self.commands().zip(verdicts).zip(outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+        for ((command, verdict), _) in
+            self.commands().zip(verdicts).zip(outcomes).filter(|(_, outcome)| outcome.is_ok())
+        {
             let deployed = refs::DEPLOYED.contains(&command.name.as_str());
             let text = match verdict {
                 Verdict::Deleted if deployed => format!("`{}` is deleted; the app keeps running.", command.name),

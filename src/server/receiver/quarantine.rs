@@ -29,8 +29,7 @@ impl Quarantine {
     pub(super) fn new(path: &Path) -> Result<Self, ReceiverError> {
         let context = || ReceiverError::io("cannot make a quarantine");
         let objects = path.join("objects");
-        let folder =
-            tempfile::Builder::new().prefix(repository::INCOMING).tempdir_in(&objects).map_err(context())?;
+        let folder = tempfile::Builder::new().prefix(repository::INCOMING).tempdir_in(&objects).map_err(context())?;
         repository::lay_out(folder.path()).map_err(context())?;
         let real = objects.canonicalize().map_err(context())?;
         fs::write(folder.path().join("objects/info/alternates"), format!("{}\n", real.display())).map_err(context())?;

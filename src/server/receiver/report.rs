@@ -15,11 +15,6 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Whether any ref was refused.
-    pub(super) fn refused(&self) -> bool {
-        self.unpack.is_err() || self.refs.iter().any(|(_, outcome)| outcome.is_err())
-    }
-
     /// The packet lines, not yet on a band.
     pub(super) fn encode(&self) -> Bytes {
         let mut out = BytesMut::new();
@@ -58,6 +53,5 @@ mod tests {
             &report.encode()[..],
             b"000eunpack ok\n0014ok refs/heads/a\n0027ng refs/heads/b no ok refs/heads/b\n0000"
         );
-        assert!(report.refused());
     }
 }

@@ -119,11 +119,8 @@ fn check_name(name: &BStr) -> Result<(), String> {
     if name.len() > NAME_BYTES {
         return Err(format!("is longer than {NAME_BYTES} bytes"));
     }
-    let options = gix::validate::path::component::Options {
-        protect_windows: false,
-        protect_hfs: true,
-        protect_ntfs: true,
-    };
+    let options =
+        gix::validate::path::component::Options { protect_windows: false, protect_hfs: true, protect_ntfs: true };
     gix::validate::path::component(name, None, options)
         .map(|_| ())
         .map_err(|error| format!("is a name that is not checked out: {error}"))

@@ -71,7 +71,7 @@ pub(super) fn commits(
             }
             Kind::Tag => {
                 let target = TagRefIter::from_bytes(object.data, object.object_hash).target_id();
-                open.push(target.map_err(|error| broken(error.into()))?);
+                open.push(target.map_err(broken)?);
             }
             _ => {}
         }
@@ -106,7 +106,7 @@ fn for_each_link(
         Kind::Blob => {}
         Kind::Commit => {
             let mut commit = CommitRefIter::from_bytes(object.data, object.object_hash);
-            let tree = commit.tree_id().map_err(|error| broken(error.into()))?;
+            let tree = commit.tree_id().map_err(broken)?;
             for parent in CommitRefIter::from_bytes(object.data, object.object_hash).parent_ids() {
                 link(Link { id: parent, leaf: false })?;
             }
@@ -114,7 +114,7 @@ fn for_each_link(
         }
         Kind::Tree => {
             for entry in TreeRefIter::from_bytes(object.data, object.object_hash) {
-                let entry = entry.map_err(|error| broken(error.into()))?;
+                let entry = entry.map_err(broken)?;
                 if !entry.mode.is_commit() {
                     link(Link { id: entry.oid.to_owned(), leaf: !entry.mode.is_tree() })?;
                 }
@@ -122,7 +122,7 @@ fn for_each_link(
         }
         Kind::Tag => {
             let target = TagRefIter::from_bytes(object.data, object.object_hash).target_id();
-            link(Link { id: target.map_err(|error| broken(error.into()))?, leaf: false })?;
+            link(Link { id: target.map_err(broken)?, leaf: false })?;
         }
     }
     Ok(())
