@@ -3,16 +3,17 @@
 //! Invariants: a request reads one immutable [`snapshot`](snapshot::Snapshot) and takes no lock but the short one of a
 //! backend's own pool; a swapped-out backend gets no new request, and [`Inflight::draining`] says when its last one has
 //! ended; no body is ever held whole. Reading order: [`listen`] accepts, [`proxy`] answers one request, [`upstream`]
-//! dials and keeps connections, [`exchange`] moves the bytes.
+//! dials and keeps connections, [`link`] and [`bodies`] move the bytes.
 //!
 //! Deliberately absent until their own issue: TLS, HTTP/2, cookie affinity, PROXY protocol, metrics. Listeners of any
 //! kind end in [`listen`]'s `serve_client`, which is generic over the stream.
 
-mod exchange;
+mod bodies;
 mod forwarded;
 mod headers;
 mod host;
 mod inflight;
+mod link;
 mod listen;
 mod pages;
 mod patience;

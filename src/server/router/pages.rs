@@ -4,7 +4,7 @@
 //! `nothing deployed` is 503, not 404: the host is right and the condition ends, so caches and crawlers shall come back.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use rust_embed::RustEmbed;
 
@@ -117,6 +117,10 @@ impl Page {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        if text.status == StatusCode::BAD_REQUEST {
+            // What comes after a request we did not understand is not to be understood either.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if text.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
         }

@@ -17,9 +17,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::exchange::{Answer, AnswerBody, Link, RequestBody, Unanswered};
+use super::bodies::{Answer, AnswerBody, RequestBody};
 use super::forwarded::{self, REQUEST_ID};
 use super::inflight::Lease;
+use super::link::{Link, Unanswered};
 use super::listen::Client;
 use super::pages::{self, Page};
 use super::snapshot::Target;
@@ -171,7 +172,7 @@ async fn attempt(
             Ok(response) => return Ok((response, link)),
             Err(Failed::TimedOut) => return Err(Attempt::Failed(Page::TimedOut)),
             Err(Failed::Unanswered(failed)) => match (failed.unsent, spare) {
-                (Some(unsent), _) => request = unsent,
+                (Some(unsent), _) => request = *unsent,
                 (None, Some(spare)) if !failed.error.is_parse() => request = spare,
                 (None, _) => return Err(Attempt::Failed(blame(&failed.error))),
             },
@@ -184,7 +185,7 @@ async fn attempt(
     match send(&mut link, request, config.response_timeout).await {
         Ok(response) => Ok((response, link)),
         Err(Failed::TimedOut) => Err(Attempt::Failed(Page::TimedOut)),
-        Err(Failed::Unanswered(Unanswered { unsent: Some(unsent), .. })) => Err(Attempt::Refused(Box::new(unsent))),
+        Err(Failed::Unanswered(Unanswered { unsent: Some(unsent), .. })) => Err(Attempt::Refused(unsent)),
         Err(Failed::Unanswered(failed)) => Err(Attempt::Failed(blame(&failed.error))),
     }
 }

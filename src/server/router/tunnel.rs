@@ -4,24 +4,26 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::exchange::Link;
+use super::link::Link;
 
 /// Copy buffer each way, bytes.
 const BUFFER: usize = 8 * 1024;
+/// How long one side may be silent after the other has ended: a peer that is gone for good must not hold up a drain.
+const HALF_CLOSED: Duration = Duration::from_secs(10);
 
 /// Copies between the two sides; one side's end is passed on while the other may go on. Ends with an error when both
-/// have been silent for `idle`.
+/// have been silent for `idle`, or the second for [`HALF_CLOSED`].
 pub(super) async fn run(client: OnUpgrade, link: Link, idle: Option<Duration>) -> io::Result<()> {
     let (client, (backend, early)) = tokio::join!(client, link.into_stream());
     let clock = Arc::new(Clock::new());
@@ -30,34 +32,56 @@ pub(super) async fn run(client: OnUpgrade, link: Link, idle: Option<Duration>) -
     client.write_all(&early).await?;
     tokio::select! {
         copied = copy_bidirectional_with_sizes(&mut client, &mut backend, BUFFER, BUFFER) => copied.map(drop),
-        () = clock.silent_for(idle) => Err(io::ErrorKind::TimedOut.into()),
+        () = clock.silence(idle) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-/// When something was last heard, milliseconds after its making.
+/// When something was last heard, milliseconds after its making, and whether one side has ended.
 struct Clock {
     start: Instant,
     last: AtomicU64,
+    half_closed: AtomicBool,
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { start: Instant::now(), last: AtomicU64::new(0) }
+        Self { start: Instant::now(), last: AtomicU64::new(0), half_closed: AtomicBool::new(false) }
     }
 
-    fn heard(&self) {
+    fn heard(&self, bytes: usize) {
         self.last.store(self.start.elapsed().as_millis() as u64, Relaxed);
+        if bytes == 0 {
+            self.half_closed.store(true, Relaxed);
+        }
     }
 
-    async fn silent_for(&self, idle: Option<Duration>) {
-        let Some(idle) = idle else { return poll_fn(|_| Poll::Pending).await };
-        loop {
-            let deadline = self.start + Duration::from_millis(self.last.load(Relaxed)) + idle;
-            if deadline <= Instant::now() {
-                return;
+    fn deadline(&self, idle: Option<Duration>) -> Option<Instant> {
+        let half = self.half_closed.load(Relaxed).then_some(HALF_CLOSED);
+        let limit = match (idle, half) {
+            (Some(idle), Some(half)) => idle.min(half),
+            (idle, half) => idle.or(half)?,
+        };
+        Some(self.start + Duration::from_millis(self.last.load(Relaxed)) + limit)
+    }
+
+    /// Resolves after too long a silence. To be polled in the task that copies: that is what moves the clock.
+    async fn silence(&self, idle: Option<Duration>) {
+        let mut timer = pin!(None::<Sleep>);
+        poll_fn(|context| {
+            loop {
+                let Some(deadline) = self.deadline(idle) else { return Poll::Pending };
+                if timer.as_ref().as_pin_ref().is_none_or(|timer| timer.deadline() > deadline || timer.is_elapsed()) {
+                    timer.set(Some(sleep_until(deadline)));
+                }
+                if let Some(timer) = timer.as_mut().as_pin_mut() {
+                    ready!(timer.poll(context));
+                }
+                if deadline <= Instant::now() {
+                    return Poll::Ready(());
+                }
             }
-            sleep_until(deadline).await;
-        }
+        })
+        .await;
     }
 }
 
@@ -79,8 +103,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.clock.heard();
+        self.clock.heard(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }

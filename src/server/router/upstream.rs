@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::exchange::Link;
 use super::inflight::Load;
+use super::link::Link;
 use crate::server::domain::Backend;
 
 /// One backend of the table.

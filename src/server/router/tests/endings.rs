@@ -198,7 +198,7 @@ async fn shutdown_finishes_what_is_in_flight_and_closes_what_is_idle() {
 #[tokio::test]
 async fn shutdown_does_not_wait_for_ever() {
     let config = RouterConfig { drain_timeout: Duration::from_millis(700), ..RouterConfig::default() };
-    let hanging = raw_app("hanging", |_s| std::future::pending()).await;
+    let hanging = silent("hanging").await;
     let stage = Stage::new(config, &shop(std::slice::from_ref(&hanging))).await;
     let mut client = stage.connect().await;
     client.write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await.unwrap();

@@ -31,15 +31,15 @@ pub(super) const SOON: Duration = Duration::from_secs(5);
 
 /// A router on a port of its own, and the table it follows.
 pub(super) struct Stage {
-    pub address: SocketAddr,
-    pub table: watch::Sender<Arc<RouteTable>>,
-    pub inflight: Inflight,
-    pub shutdown: CancellationToken,
-    pub router: JoinHandle<()>,
+    pub(super) address: SocketAddr,
+    pub(super) table: watch::Sender<Arc<RouteTable>>,
+    pub(super) inflight: Inflight,
+    pub(super) shutdown: CancellationToken,
+    pub(super) router: JoinHandle<()>,
 }
 
 impl Stage {
-    pub async fn new(config: RouterConfig, states: &[(&str, RouteState)]) -> Self {
+    pub(super) async fn new(config: RouterConfig, states: &[(&str, RouteState)]) -> Self {
         let (table, receiver) = watch::channel(Arc::new(table(states)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -49,30 +49,30 @@ impl Stage {
     }
 
     /// One app, `shop.test`, served by these.
-    pub async fn serving(backends: &[Backend]) -> Self {
+    pub(super) async fn serving(backends: &[Backend]) -> Self {
         Self::new(RouterConfig::default(), &[("shop.test", RouteState::Serving(backends.to_vec()))]).await
     }
 
-    pub fn publish(&self, states: &[(&str, RouteState)]) {
+    pub(super) fn publish(&self, states: &[(&str, RouteState)]) {
         self.table.send_replace(Arc::new(table(states)));
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// Sends bytes, reads the answer until the router closes.
-    pub async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
+    pub(super) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect().await;
         stream.write_all(bytes.as_ref()).await.unwrap();
         read_to_end(&mut stream).await
     }
 
-    pub async fn get(&self, path: &str) -> Seen {
+    pub(super) async fn get(&self, path: &str) -> Seen {
         self.request(Request::get(path).header("host", "shop.test").body(empty()).unwrap()).await.unwrap()
     }
 
-    pub async fn request(&self, request: Request<BoxBody<Bytes, std::io::Error>>) -> hyper::Result<Seen> {
+    pub(super) async fn request(&self, request: Request<BoxBody<Bytes, std::io::Error>>) -> hyper::Result<Seen> {
         let response = self.open(request).await?;
         let (head, body) = response.into_parts();
         let collected = body.collect().await?;
@@ -82,7 +82,10 @@ impl Stage {
     }
 
     /// As [`Self::request`], with the body still to be read.
-    pub async fn open(&self, request: Request<BoxBody<Bytes, std::io::Error>>) -> hyper::Result<Response<Incoming>> {
+    pub(super) async fn open(
+        &self,
+        request: Request<BoxBody<Bytes, std::io::Error>>,
+    ) -> hyper::Result<Response<Incoming>> {
         let io = TokioIo::new(self.connect().await);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
         tokio::spawn(connection);
@@ -92,10 +95,10 @@ impl Stage {
 
 #[derive(Debug)]
 pub(super) struct Seen {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
-    pub trailers: Option<HeaderMap>,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+    pub(super) trailers: Option<HeaderMap>,
 }
 
 pub(super) fn empty() -> BoxBody<Bytes, std::io::Error> {
@@ -181,6 +184,15 @@ pub(super) async fn mirror(name: &str) -> Backend {
 /// Always says its name.
 pub(super) async fn named(name: &'static str) -> Backend {
     app(name, move |_| async move { Response::new(full(name)) }).await
+}
+
+/// Accepts and never answers.
+pub(super) async fn silent(name: &str) -> Backend {
+    raw_app(name, |stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await
 }
 
 /// An address where nobody listens.

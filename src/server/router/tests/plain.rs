@@ -94,7 +94,7 @@ async fn pages_tell_what_is_wrong_and_name_no_app() {
             ("off.test", RouteState::ScaledToZero),
             ("ill.test", RouteState::Failing),
             ("gone.test", RouteState::Serving(vec![nobody("gone").await])),
-            ("slow.test", RouteState::Serving(vec![raw_app("slow", |_s| std::future::pending()).await])),
+            ("slow.test", RouteState::Serving(vec![silent("slow").await])),
             ("rude.test", RouteState::Serving(vec![raw_app("rude", |_s| async {}).await])),
             (
                 "odd.test",

@@ -62,6 +62,7 @@ async fn a_websocket_outlives_its_table_and_holds_up_the_drain() {
 
     before.close(None).await.unwrap();
     while let Some(Ok(_)) = before.next().await {}
+    drop(before);
     tokio::time::timeout(SOON, drained).await.expect("drained when the last socket is gone");
 }
 

@@ -1,117 +1,22 @@
 //! The bytes between a client and a backend.
 //!
-//! A [`Link`] is one HTTP/1.1 connection to a backend, and it is driven by whoever uses it: sending a request polls it,
-//! reading the [`Answer`] polls it. So a request costs no hand-over between tasks, back-pressure is the client's own, and
-//! a client that goes away takes its backend connection with it. One case needs a task of its own: an app that answers
-//! before it has read the whole body must be read and written independently, or both sides could wait for each other.
+//! Reading an answer drives the [`Link`] it comes over. One case needs a task of its own: an app that answers before it
+//! has read the whole request must be written to and read from independently, or both sides could wait for each other.
 
-use std::fmt;
 use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::inflight::Lease;
+use super::link::Link;
 use super::patience::Activity;
-
-/// Read and write buffer of a backend connection, bytes; also the largest head of an answer.
-const BUFFER: usize = 128 * 1024;
-
-/// One connection to a backend.
-pub(super) struct Link {
-    sender: SendRequest<RequestBody>,
-    wire: Wire,
-}
-
-struct Wire {
-    connection: http1::Connection<TokioIo<TcpStream>, RequestBody>,
-    /// It must not be polled again.
-    ended: bool,
-}
-
-impl Wire {
-    /// Moves what can be moved; how the connection ended is told to the request on it, if there is one.
-    fn drive(&mut self, context: &mut Context<'_>) {
-        self.ended = self.ended || Pin::new(&mut self.connection).poll(context).is_ready();
-    }
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Link(open: {})", !self.wire.ended)
-    }
-}
-
-/// Why a request got no answer.
-pub(super) struct Unanswered {
-    /// What went wrong.
-    pub error: hyper::Error,
-    /// The request, when nothing of it was sent.
-    pub unsent: Option<Request<RequestBody>>,
-}
-
-impl Link {
-    /// Connects.
-    pub(super) async fn dial(address: SocketAddr, limit: Duration) -> io::Result<Self> {
-        let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER);
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        Ok(Self { sender, wire: Wire { connection, ended: false } })
-    }
-
-    /// Moves what can be moved.
-    pub(super) fn drive(&mut self, context: &mut Context<'_>) {
-        self.wire.drive(context);
-    }
-
-    /// Whether it can take a request.
-    pub(super) fn is_ready(&self) -> bool {
-        !self.wire.ended && self.sender.is_ready()
-    }
-
-    /// Drives until it has ended.
-    async fn run(&mut self) {
-        poll_fn(|context| {
-            self.wire.drive(context);
-            if self.wire.ended { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    /// After a 101: the bare stream, and what of it has been read already.
-    pub(super) async fn into_stream(mut self) -> (TcpStream, Bytes) {
-        self.run().await;
-        let parts = self.wire.connection.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
-    }
-
-    /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Unanswered> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let wire = &mut self.wire;
-        poll_fn(|context| {
-            wire.drive(context);
-            answer.as_mut().poll(context)
-        })
-        .await
-        .map_err(|mut failed| Unanswered { unsent: failed.take_message(), error: failed.into_error() })
-    }
-}
 
 /// A request's body on its way to a backend.
 pub(super) enum RequestBody {
@@ -122,7 +27,7 @@ pub(super) enum RequestBody {
         /// From the client.
         incoming: Incoming,
         /// Raised when it has been sent, or given up.
-        over: Over,
+        _over: Over,
     },
 }
 
@@ -142,7 +47,7 @@ impl RequestBody {
             return (Self::Empty, None);
         }
         let over = Arc::new(AtomicBool::new(false));
-        (Self::Stream { incoming, over: Over(Arc::clone(&over)) }, Some(over))
+        (Self::Stream { incoming, _over: Over(Arc::clone(&over)) }, Some(over))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -185,6 +90,7 @@ pub(super) struct AnswerBody {
     activity: Arc<Activity>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and moves once")]
 enum Source {
     Page(Full<Bytes>),
     Backend(Answer),
@@ -197,14 +103,19 @@ pub(super) struct Answer {
     link: Option<Link>,
     lease: Option<Lease>,
     keep_most: usize,
+    broken: Option<hyper::Error>,
 }
 
 impl Answer {
     /// `keep_most`: how many idle connections the backend's pool may hold.
     pub(super) async fn new(incoming: Incoming, link: Link, lease: Lease, sent: bool, keep_most: usize) -> Self {
-        let mut answer = Self { incoming, link: Some(link), lease: Some(lease), keep_most };
+        let mut answer = Self { incoming, link: Some(link), lease: Some(lease), keep_most, broken: None };
         if answer.incoming.is_end_stream() {
-            poll_fn(|context| Poll::Ready(answer.finish(context))).await;
+            poll_fn(|context| {
+                answer.finish(context);
+                Poll::Ready(())
+            })
+            .await;
         } else if !sent && let Some(mut link) = answer.link.take() {
             tokio::spawn(async move { link.run().await });
         }
@@ -212,6 +123,9 @@ impl Answer {
     }
 
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let frame = match (Pin::new(&mut self.incoming).poll_frame(context), &mut self.link) {
             (Poll::Pending, Some(link)) => {
                 link.drive(context);
@@ -219,6 +133,12 @@ impl Answer {
             }
             (polled, _) => ready!(polled),
         };
+        if let Some(Err(error)) = frame {
+            // An error makes hyper drop what it has buffered. Waiting once lets the client have what did come.
+            self.broken = Some(error);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if frame.is_none() || self.incoming.is_end_stream() {
             self.finish(context);
         }
