@@ -20,6 +20,9 @@ mod releases;
 mod slugs;
 mod witness;
 
+#[cfg(test)]
+mod apps_tests;
+
 use std::sync::Arc;
 
 use axum::Router;
