@@ -12,6 +12,7 @@ pub mod auth;
 mod config;
 pub mod error;
 pub mod extract;
+pub mod git;
 mod health;
 mod logs;
 pub mod origin;

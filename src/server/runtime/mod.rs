@@ -7,6 +7,8 @@
 //! Deliberately absent until their own issues: one-off jobs (`run`) and attaching to an instance (`exec`).
 
 pub mod local;
+#[cfg(test)]
+pub(crate) mod memory;
 
 use std::time::Duration;
 

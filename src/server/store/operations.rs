@@ -135,7 +135,7 @@ impl Store {
         .await
     }
 
-    /// Undone: its release has failed, and its workloads (which the runtime must have removed before) are forgotten.
+    /// Undone: its release has failed, and its workloads have only to go.
     pub async fn fail(&self, operation: &Operation) -> Result<(), StoreError> {
         let operation = operation.clone();
         self.write(move |tx| {
@@ -143,7 +143,7 @@ impl Store {
                 set_state(tx, operation.app, version, ReleaseState::Failed)?;
             }
             tx.execute(
-                "DELETE FROM workloads WHERE app = ?1 AND generation = ?2",
+                "UPDATE workloads SET state = 'draining' WHERE app = ?1 AND generation = ?2",
                 params![operation.app.0, operation.id.0],
             )?;
             end(tx, operation.id, "failed")
@@ -307,7 +307,12 @@ mod tests {
         assert_eq!((live.version, live.state), (ReleaseVersion(1), ReleaseState::Live));
         assert_eq!(live.sealed_config, vec![1]);
         assert_eq!(store.release(app, ReleaseVersion(2)).await?.state, ReleaseState::Failed);
-        assert_eq!(store.all_workloads().await?.len(), 1);
+        let workloads = store.all_workloads().await?;
+        assert_eq!(
+            workloads.iter().map(|w| w.state).collect::<Vec<_>>(),
+            [WorkloadState::Serving, WorkloadState::Draining]
+        );
+        store.forget_workload(app, &workloads[1].id).await?;
 
         let third = begin(&store, app, Kind::Deploy, Some(second_slug)).await?;
         store.add_workloads(vec![row(app, &third, "2")]).await?;
