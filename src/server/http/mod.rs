@@ -25,6 +25,9 @@ mod slugs;
 pub(crate) mod testing;
 mod witness;
 
+#[cfg(test)]
+mod apps_tests;
+
 use std::sync::Arc;
 
 use axum::Router;

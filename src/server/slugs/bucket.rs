@@ -43,8 +43,6 @@ pub struct BucketConfig {
     pub secret_access_key: SecretString,
     /// In front of every key; may be empty.
     pub prefix: String,
-    /// Allow `http://` to another machine than this one, where others can read along.
-    pub allow_http: bool,
 }
 
 /// One bucket.
@@ -55,13 +53,8 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(config: &BucketConfig) -> Result<Self, SlugsError> {
+        // An endpoint without TLS is the operator's word, who was warned of it at start.
         let plain = config.endpoint.scheme() == "http";
-        if plain && !config.allow_http && !is_loopback(&config.endpoint) {
-            return Err(SlugsError::Settings(format!(
-                "the slug store's endpoint `{}` is not encrypted: use https, or allow http if the network is yours alone",
-                config.endpoint
-            )));
-        }
         let store = AmazonS3Builder::new()
             .with_endpoint(config.endpoint.as_str().trim_end_matches('/'))
             .with_bucket_name(&config.bucket)
@@ -140,13 +133,4 @@ impl fmt::Debug for Bucket {
 
 fn failed(context: &'static str) -> impl FnOnce(object_store::Error) -> SlugsError {
     move |source| SlugsError::Bucket { context, source }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

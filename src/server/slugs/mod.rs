@@ -61,9 +61,6 @@ pub enum SlugsError {
         /// What is there.
         found: String,
     },
-    /// The bucket's settings cannot work; the sentence says why and what to do.
-    #[error("{0}")]
-    Settings(String),
     /// The disk's refusal.
     #[error("{context}")]
     Io {
@@ -108,15 +105,15 @@ enum Place {
 }
 
 impl Slugs {
-    /// Makes the folders and, with a bucket, the client for it (nothing is asked of the bucket yet). `master_key` is
-    /// the server's; the key that signs URLs is derived from it.
-    pub fn open(config: &SlugsConfig, master_key: &[u8]) -> Result<Self, SlugsError> {
+    /// Makes the folders and, with a bucket, the client for it (nothing is asked of the bucket yet). `key` signs
+    /// URLs and is used for nothing else.
+    pub fn open(config: &SlugsConfig, key: &[u8; 32]) -> Result<Self, SlugsError> {
         let folder = Folder::open(&config.folder).map_err(SlugsError::io("could not open the slugs' folder"))?;
         let place = match &config.bucket {
             None => Place::Disk(folder),
             Some(bucket) => Place::Bucket(Box::new((Bucket::new(bucket)?, Cache::new(folder, config.cache_bytes)))),
         };
-        Ok(Self { place, signer: Signer::derive(master_key), grace: config.grace, gate: RwLock::default() })
+        Ok(Self { place, signer: Signer::new(key), grace: config.grace, gate: RwLock::default() })
     }
 
     /// Takes the archive (it is moved away or deleted) and returns when it is durable. A slug that is already there

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::server::domain::SlugDigest;
 
@@ -15,10 +16,11 @@ type HmacSha256 = Hmac<Sha256>;
 pub(super) struct Signer(HmacSha256);
 
 impl Signer {
-    /// A key of its own, so that a signature is worth nothing to anything else that uses the master key.
-    pub(super) fn derive(master_key: &[u8]) -> Self {
-        let derived = keyed(master_key).chain_update(b"gigalixir slug urls v1").finalize().into_bytes();
-        Self(keyed(&derived))
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        // HMAC itself pads a short key to its block with zeros.
+        let mut block = Zeroizing::new([0_u8; 64]);
+        block[..key.len()].copy_from_slice(key);
+        Self(HmacSha256::new((&*block).into()))
     }
 
     pub(super) fn url(&self, base: &Url, digest: &SlugDigest, ttl: Duration) -> Url {
@@ -46,18 +48,6 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signer")
     }
-}
-
-fn keyed(key: &[u8]) -> HmacSha256 {
-    // As RFC 2104 does with long keys; of exactly one block, no length can be refused.
-    let mut block = [0_u8; 64];
-    if key.len() <= block.len() {
-        block[..key.len()].copy_from_slice(key);
-    } else {
-        use sha2::Digest;
-        block[..32].copy_from_slice(&Sha256::digest(key));
-    }
-    HmacSha256::new(&block.into())
 }
 
 fn now() -> u64 {

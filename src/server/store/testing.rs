@@ -19,7 +19,7 @@ pub(crate) async fn user(store: &Store, email: &str) -> UserId {
     let insert = "INSERT INTO users (email, password_hash, created_at) VALUES (?1, '', ?2)";
     store
         .write(move |tx| {
-            tx.execute(insert, params![email, Timestamp::now().to_string()])?;
+            tx.execute(insert, params![email, Timestamp::now().as_second()])?;
             Ok(UserId(tx.last_insert_rowid()))
         })
         .await
