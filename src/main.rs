@@ -1,4 +1,4 @@
-//! The one binary: parse → tracing → dispatch → exit code.
+//! The one binary: hidden steps → parse → dispatch → exit code.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,12 @@ use gigalixir::cli::{self, Command};
 use gigalixir::client;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "server")]
+    if let Some(code) = hidden_step() {
+        return code;
+    }
     // One TLS provider for everything in the process; a second call would only say that it is there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // INTEGRATION: hidden `shim` and `enter` are dispatched here, before clap, under cfg(feature = "server").
     let cli = cli::parse();
     match cli.command {
         Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -18,9 +21,19 @@ fn main() -> ExitCode {
         Command::Completion { shell } => {
             cli::complete(shell).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
         }
-        // INTEGRATION: tracing and `server::start` with the arguments over the configuration file.
         #[cfg(feature = "server")]
-        Command::Server(_) => failed(&"this build has no platform inside"),
+        Command::Server(flags) => gigalixir::server::daemon::main(&flags.into()),
+    }
+}
+
+/// What the server starts itself as, in front of a build or a replica: without the cost of the command line's tree.
+#[cfg(feature = "server")]
+fn hidden_step() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    match args.next()?.to_str()? {
+        "enter" => Some(gigalixir::server::confine::enter::main(args)),
+        "shim" => Some(gigalixir::server::runtime::local::shim::main(args)),
+        _ => None,
     }
 }
 

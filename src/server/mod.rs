@@ -2,6 +2,7 @@
 //! ([`receiver`] → [`builder`] → [`slugs`] → [`releases`] → [`deployer`] → [`runtime`], conducted by [`pipeline`]),
 //! what visitors meet ([`router`]), and what people may ask for ([`actions`], through [`http`]).
 
+pub mod clock;
 pub mod domain;
 pub mod progress;
 pub mod steps;

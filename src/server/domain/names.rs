@@ -141,6 +141,11 @@ impl Hostname {
         if ok { Ok(Self(text.into())) } else { Err(Invalid::new("fqdn", "has invalid format")) }
     }
 
+    /// `localhost`: the domain of a platform nobody else can reach.
+    pub fn localhost() -> Self {
+        Self("localhost".into())
+    }
+
     /// `APP.DOMAIN`, an app's own host.
     pub fn of_app(app: &AppName, domain: &Hostname) -> Self {
         Self(format!("{app}.{domain}").into())

@@ -1,0 +1,70 @@
+//! What a running job uses that no kernel limit stops: the disk below its folders. And how often the kernel refused
+//! it a process, which tells a fork bomb from a busy build.
+//!
+//! Weaker than a quota: between two looks a job can write as much as the disk takes in that time. One file alone
+//! cannot (`RLIMIT_FSIZE`).
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use walkdir::WalkDir;
+
+use super::Bound;
+
+/// Refused forks that make a job a fork bomb: a busy `make -j` sees a few and recovers.
+const REFUSED_FORKS: u64 = 100;
+
+/// What every file and folder counts beside its blocks, so that empty ones cannot fill the disk either.
+const INODE_BYTES: u64 = 256;
+
+/// What to look at.
+#[derive(Debug, Clone)]
+pub(super) struct Usage {
+    /// The job's writable folders.
+    pub(super) folders: Vec<PathBuf>,
+    /// What they may hold.
+    pub(super) disk_bytes: u64,
+    /// Folders of the job's cgroup.
+    pub(super) cgroup: Vec<PathBuf>,
+}
+
+impl Usage {
+    /// Looks again and again, and returns with the first bound it finds passed. Rests twenty times as long as a look
+    /// takes, so that watching costs at most a twentieth.
+    pub(super) async fn watch(&self) -> Bound {
+        let mut rest = Duration::from_millis(250);
+        loop {
+            tokio::time::sleep(rest).await;
+            if self.refused_forks() >= REFUSED_FORKS {
+                return Bound::Processes;
+            }
+            let (usage, begun) = (self.clone(), Instant::now());
+            let full = tokio::task::spawn_blocking(move || usage.disk_is_full()).await;
+            if full.unwrap_or(false) {
+                return Bound::Disk;
+            }
+            rest = (begun.elapsed() * 20).clamp(Duration::from_millis(250), Duration::from_secs(20));
+        }
+    }
+
+    /// Whether the folders hold more than they may. Stops counting as soon as it knows.
+    pub(super) fn disk_is_full(&self) -> bool {
+        let entries = self.folders.iter().flat_map(|folder| WalkDir::new(folder).into_iter().flatten());
+        let mut bytes = 0;
+        for metadata in entries.filter_map(|entry| entry.metadata().ok()) {
+            bytes += metadata.blocks() * 512 + INODE_BYTES;
+            if bytes >= self.disk_bytes {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// How often the cgroup refused a process.
+    pub(super) fn refused_forks(&self) -> u64 {
+        let events = self.cgroup.iter().filter_map(|folder| fs::read_to_string(folder.join("pids.events")).ok());
+        events.filter_map(|text| text.trim().strip_prefix("max ")?.parse::<u64>().ok()).sum()
+    }
+}

@@ -1,0 +1,141 @@
+//! A builder in a folder of its own, apps made of a few files, and what a build said.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flate2::read::GzDecoder;
+use tempfile::TempDir;
+use url::Url;
+
+use crate::server::builder::{
+    BubblewrapSandbox, BuildError, BuildRequest, Builder, BuilderConfig, BuiltSlug, GitSource,
+};
+use crate::server::confine::cgroup::Cgroups;
+use crate::server::domain::{AppName, Stack};
+use crate::server::progress::{Listener, Progress};
+
+/// A git source without git: the folder whose name is the last of the address, while it exists.
+pub(super) struct Folders(pub PathBuf);
+
+#[async_trait]
+impl GitSource for Folders {
+    async fn fetch(&self, url: &Url, reference: Option<&str>, into: &Path) -> Result<(), String> {
+        let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
+        let from = self.0.join(name).join(reference.unwrap_or("main"));
+        let status = std::process::Command::new("cp").arg("-a").arg(from.join(".")).arg(into).status();
+        if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err("no such repository".to_owned()) }
+    }
+}
+
+/// Everything one test needs, removed with it.
+pub(super) struct Bench {
+    pub(super) dir: TempDir,
+    pub(super) config: BuilderConfig,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) clean: bool,
+    builds: std::sync::atomic::AtomicU32,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = BuilderConfig::new(dir.path().join("builder"));
+        config.buildpacks_dir = Some(dir.path().join("packs"));
+        Self { dir, config, env: BTreeMap::new(), clean: false, builds: 0.into() }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A pack of these scripts, as a folder; returns its path.
+    pub(super) fn pack(&self, name: &str, scripts: &[(&str, &str)]) -> PathBuf {
+        let folder = self.path("packs").join(name);
+        for (script, text) in [("detect", "echo Test"), ("compile", ":")].iter().chain(scripts) {
+            write(&folder.join("bin").join(script), &format!("#!/bin/bash\n{text}\n"), 0o755);
+        }
+        folder
+    }
+
+    pub(super) fn builder(&self) -> Builder {
+        let cgroups = Cgroups::detect(&format!("gigalixir-test-{}", std::process::id()));
+        let cgroups = cgroups.map_err(|why| eprintln!("WITHOUT CONTROL GROUPS: {why}")).ok();
+        let sandbox = Arc::new(BubblewrapSandbox::new(cgroups));
+        Builder::open(self.config.clone(), sandbox, Arc::new(Folders(self.path("repos")))).unwrap()
+    }
+
+    /// A fresh checkout of these files.
+    pub(super) fn app(&self, files: &[(&str, &str)]) -> PathBuf {
+        let count = self.builds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let folder = self.path(&format!("app-{count}"));
+        fs::create_dir(&folder).unwrap();
+        files.iter().for_each(|(name, text)| write(&folder.join(name), text, 0o644));
+        folder
+    }
+
+    pub(super) fn request(&self, source: PathBuf) -> BuildRequest {
+        BuildRequest {
+            app: AppName::parse("my-app").unwrap(),
+            sha: "0".repeat(40),
+            source,
+            cache: self.path("cache"),
+            env: self.env.clone(),
+            stack: Stack::parse("test-1").unwrap(),
+            clean: self.clean,
+        }
+    }
+
+    /// Builds these files; returns the end and all that was said.
+    pub(super) async fn build(&self, files: &[(&str, &str)]) -> (Result<BuiltSlug, BuildError>, String) {
+        self.build_tree(self.app(files)).await
+    }
+
+    pub(super) async fn build_tree(&self, source: PathBuf) -> (Result<BuiltSlug, BuildError>, String) {
+        let (builder, request) = (self.builder(), self.request(source));
+        let (progress, listener) = Progress::channel();
+        let said = tokio::spawn(listen(listener));
+        let built = builder.build(request, &progress).await;
+        drop(progress);
+        let said = said.await.unwrap();
+        println!("{said}\n=> {built:?}");
+        (built, said)
+    }
+
+    /// Builds an app whose only pack has this `bin/compile`.
+    pub(super) async fn compile(&self, script: &str) -> (Result<BuiltSlug, BuildError>, String) {
+        let pack = self.pack("only", &[("compile", script)]);
+        self.build(&[(".buildpacks", pack.to_str().unwrap()), ("Procfile", "web: x")]).await
+    }
+}
+
+async fn listen(mut listener: Listener) -> String {
+    let mut said = Vec::new();
+    while let Some(chunk) = listener.output.recv().await {
+        said.extend_from_slice(&chunk);
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+pub(super) fn write(path: &Path, text: &str, mode: u32) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The slug's files: name → text.
+pub(super) fn unpacked(slug: &BuiltSlug) -> BTreeMap<String, String> {
+    let mut tar = tar::Archive::new(GzDecoder::new(fs::File::open(&slug.archive).unwrap()));
+    let entries = tar.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut text).unwrap();
+        let name = entry.path().unwrap().to_string_lossy().trim_start_matches("./").to_owned();
+        (name, String::from_utf8_lossy(&text).into_owned())
+    });
+    entries.collect()
+}
