@@ -95,7 +95,6 @@ pub(super) struct AnswerBody {
     activity: Arc<Activity>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and moves once")]
 enum Source {
     Page(Full<Bytes>),
     Backend(Answer),
