@@ -1,17 +1,16 @@
 //! What the deployer needs of rooms it does not know.
 
-use std::net::SocketAddr;
-
 use async_trait::async_trait;
 
-use crate::server::domain::AppName;
+use crate::server::domain::{AppName, Backend};
+use crate::server::logs::Logs;
 
 /// The router, as far as draining goes.
 #[async_trait]
 pub trait Drains: Send + Sync + 'static {
-    /// Resolves when no request that the router sent to this address is under way any more. May take for ever; the
-    /// caller bounds it. Called after a table without the address has been published.
-    async fn drained(&self, address: SocketAddr);
+    /// Resolves when no request that the router sent to this replica is under way any more. May take for ever; the
+    /// caller bounds it. Called after a table without the replica has been published.
+    async fn drained(&self, backend: &Backend);
 }
 
 /// The app's log.
@@ -25,4 +24,19 @@ pub trait AppLog: Send + Sync + 'static {
 
     /// The last `count` lines that an instance wrote, oldest first.
     async fn last_lines(&self, app: &AppName, instance: &str, count: usize) -> Vec<String>;
+}
+
+#[async_trait]
+impl AppLog for Logs {
+    fn platform(&self, app: &AppName, text: String) {
+        self.platform(app, text);
+    }
+
+    fn build(&self, app: &AppName, text: String) {
+        self.build(app, text);
+    }
+
+    async fn last_lines(&self, app: &AppName, instance: &str, count: usize) -> Vec<String> {
+        self.last_lines(app, instance, count).await.into_iter().map(|line| line.text).collect()
+    }
 }

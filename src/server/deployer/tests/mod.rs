@@ -6,7 +6,6 @@ mod rollouts;
 mod scaling;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::server::domain::{
-    AppName, ConfigVars, InstanceState, ProcessType, ReleaseState, RouteState, Slug, SlugDigest, SlugKind, Stack,
+    AppName, Backend, ConfigVars, InstanceState, ProcessType, ReleaseState, RouteState, Slug, SlugDigest, SlugKind,
+    Stack,
 };
 use crate::server::releases::{Keep, Seals};
 use crate::server::runtime::memory::Memory;
@@ -71,7 +71,7 @@ impl World {
     async fn push(&self, deployer: &Deployer, procfile: &str) -> Result<Deployed, DeployError> {
         let slug = slug(procfile);
         let id = self.store.record_slug(self.app.id, slug.clone()).await.unwrap();
-        let deploy = Deploy { app: self.app.id, slug: (id, slug), by: ME.to_owned(), push: None };
+        let deploy = Deploy { app: self.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit: None };
         deployer.deploy(deploy, &Progress::silent()).await
     }
 
@@ -194,7 +194,7 @@ impl Gate {
 
 #[async_trait]
 impl Drains for Gate {
-    async fn drained(&self, _address: SocketAddr) {
+    async fn drained(&self, _backend: &Backend) {
         let _permit = self.0.acquire().await.unwrap();
     }
 }
