@@ -33,7 +33,7 @@ fn a_release_that_crashes_is_undone_and_explained() {
 
 #[test]
 fn a_release_that_never_listens_is_undone_and_explained() {
-    let (server, ada, project) = deployed("[deploy]\nhealth_timeout_seconds = 3\n");
+    let (server, ada, project) = deployed("[deploy]\nhealth_seconds = 3\n");
     project.greet(&ada, "silent");
     let refused = ada.git(&project, &["push", "gigalixir", "HEAD:refs/heads/master"]).fails();
     assert!(refused.contains("PORT"), "it says which check failed:\n{refused}");

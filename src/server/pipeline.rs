@@ -1,91 +1,125 @@
-//! The conductor of a push: checkout → slug → release → replicas → ref. The stages do not know each other; what goes
-//! from one to the next goes through here.
+//! The conductor of a push: checkout → build → slug → release → deploy → ref. Each stage is another room's; here is
+//! their order, and what the pusher and the app's log read between them.
 //!
-//! Guaranteed: `Ok` is returned when visitors are on the new release and the ref names its commit. A push that fails
-//! before the deploy's commit leaves nothing; one that is cut off after it is finished by [`Pipeline::recover`].
-
-mod told;
+//! Guaranteed: the ref moves after the deploy was committed and never without; a server killed in between moves it at
+//! its next start ([`Pipeline::recover`]).
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::server::builder::{BuildRequest, Builder, BuiltSlug};
-use crate::server::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, messages};
-use crate::server::domain::{App, AppName, Push, Slug};
-use crate::server::progress::Progress;
-use crate::server::receiver::{Checkout, Deploys, Receiver};
-use crate::server::releases::{Releases, environment};
-use crate::server::slugs::Slugs;
-use crate::server::steps;
-use crate::server::store::{PushRef, SlugId, Store};
+use super::builder::{BuildRequest, Builder, BuiltSlug};
+use super::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, messages};
+use super::domain::{App, AppName, ProcessType, Push, Slug};
+use super::progress::Progress;
+use super::receiver::{Checkout, Deploys, Receiver};
+use super::releases::{Releases, environment};
+use super::slugs::Slugs;
+use super::steps;
+use super::store::{PushRef, SlugId, Store};
 
-/// The stages, and what they share.
-pub struct Stages {
-    /// Refs are moved in here.
-    pub receiver: Arc<Receiver>,
-    /// Makes slugs.
-    pub builder: Arc<Builder>,
-    /// Keeps them.
-    pub slugs: Arc<Slugs>,
-    /// Knows the configuration to build with.
-    pub releases: Releases,
-    /// Makes them run.
-    pub deployer: Deployer,
+/// What a hot push reads.
+const NOT_HOT: &str = "hot upgrades are not available yet: push without GIGALIXIR-HOT (or -o hot) for a rolling deploy";
+
+/// The stages.
+pub struct Rooms {
     /// What is remembered.
     pub store: Store,
-    /// What the build says goes in here too.
+    /// Config and secrets.
+    pub releases: Releases,
+    /// Source → slug.
+    pub builder: Builder,
+    /// Where slugs are kept.
+    pub slugs: Arc<Slugs>,
+    /// Release → replicas.
+    pub deployer: Deployer,
+    /// The repositories.
+    pub receiver: Arc<Receiver>,
+    /// The apps' logs.
     pub log: Arc<dyn AppLog>,
-    /// The folder of all build caches: `APP/STACK`.
+    /// `APP/STACK` below it is a build cache.
     pub caches: PathBuf,
     /// Where a browser finds an app.
-    pub address_of: Box<dyn Fn(&AppName) -> String + Send + Sync>,
+    pub address: Box<dyn Fn(&AppName) -> String + Send + Sync>,
 }
 
-/// The conductor. Cheap to clone.
-#[derive(Clone)]
-pub struct Pipeline(Arc<Stages>);
+/// Makes what was pushed run.
+pub struct Pipeline(Rooms);
+
+/// Why a push did not become a release.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The pusher has been told at length.
+    #[error("{0}")]
+    Told(String),
+    /// The platform's own fault; the cause is for the log.
+    #[error("internal error: {0}")]
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Failure {
+    fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+#[async_trait]
+impl Deploys for Pipeline {
+    async fn deploy(&self, push: Push, source: Checkout, progress: &Progress) -> Result<(), String> {
+        if push.hot {
+            return Err(NOT_HOT.to_owned());
+        }
+        match self.run(&push, source, progress).await {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                if let Failure::Internal(cause) = &failure {
+                    tracing::error!(app.name = %push.app, commit = push.commit, error = %cause, "A push failed.");
+                }
+                progress.line("Deploy aborted").await;
+                self.0.log.platform(&push.app, format!("Deploy of {} aborted: {failure}", short(&push.commit)));
+                Err(failure.to_string())
+            }
+        }
+    }
+}
 
 impl Pipeline {
-    /// Over these stages.
-    pub fn new(stages: Stages) -> Self {
-        Self(Arc::new(stages))
+    /// Over these rooms.
+    pub fn new(rooms: Rooms) -> Self {
+        Self(rooms)
     }
 
-    /// At the start, before anything else is asked of the deployer: settles what the last server left open, then
-    /// follows the runtime. When it returns, the deployer's table is true.
+    /// Settles what the last server left open; before [`Deployer::start`].
     pub async fn recover(&self) -> Result<(), DeployError> {
-        let Stages { receiver, deployer, .. } = &*self.0;
-        for cut_off in deployer.recover().await?.refs {
-            let PushRef { reference, commit } = &cut_off.push;
-            match receiver.move_ref(&cut_off.app, reference, commit).await {
-                Ok(()) => deployer.ref_moved(cut_off.operation).await?,
+        for left in self.0.deployer.recover().await?.refs {
+            let PushRef { reference, commit } = &left.push;
+            match self.0.receiver.move_ref(&left.app, reference, commit).await {
+                Ok(()) => self.0.deployer.ref_moved(left.operation).await?,
                 Err(error) => {
-                    tracing::error!(app.name = %cut_off.app, reference, error = %error, "A deployed ref could not be moved; the next start tries again.");
+                    tracing::error!(app.name = %left.app, reference, commit, error = %error, "A ref could not be moved; the next start tries again.");
                 }
             }
         }
-        deployer.start().await
+        self.sweep().await;
+        Ok(())
     }
 
     async fn run(&self, push: &Push, source: Checkout, progress: &Progress) -> Result<(), Failure> {
-        let app = self.0.store.app_by_name(&push.app).await.map_err(DeployError::from)?;
-        if push.hot {
-            let text =
-                "hot upgrades are not available yet in this version: push without GIGALIXIR-HOT for a rolling deploy";
-            return Err(Failure::Told(text.to_owned()));
-        }
+        let app = self.0.store.app_by_name(&push.app).await.map_err(Failure::internal)?;
+        self.0.log.platform(&app.name, format!("Deploy of {} started by {}", short(&push.commit), push.by));
         let slug = self.slug(&app, push, &source, progress).await?;
-        let outcome = self.deploy_slug(&app, push, slug, source, progress).await;
-        if outcome.is_err() {
-            // If no release came of it: one push of an app at a time, so the slug is nobody else's.
-            let _ = self.0.store.forget_unreleased_slugs(Some(app.id)).await;
-        }
-        let deployed = outcome?;
-        self.move_ref(push, &deployed).await?;
-        self.congratulate(&app, &deployed, progress).await;
+        let deployed = match self.deploy_slug(&app, push, slug, source, progress).await {
+            Ok(deployed) => deployed,
+            Err(failure) => {
+                self.forget_slug(&app).await;
+                return Err(failure);
+            }
+        };
+        self.0.receiver.move_ref(&app.name, &push.reference, &push.commit).await.map_err(Failure::internal)?;
+        self.0.deployer.ref_moved(deployed.operation).await.map_err(Failure::internal)?;
         self.sweep_later();
+        self.congratulate(&app, deployed, progress).await;
         Ok(())
     }
 
@@ -96,11 +130,9 @@ impl Pipeline {
         source: &Checkout,
         progress: &Progress,
     ) -> Result<(SlugId, Slug), Failure> {
-        let Stages { releases, slugs, store, .. } = &*self.0;
-        progress.line("-----> Setting environment variables").await;
-        let secrets = releases.secrets(app.id).await.map_err(DeployError::from)?;
-        let config = releases.config(app.id).await.map_err(DeployError::from)?;
-        progress.line(format!("-----> Cloning into '{}'", app.name)).await;
+        progress.line("Setting environment variables").await;
+        let config = self.0.releases.config(app.id).await.map_err(Failure::internal)?;
+        let secrets = self.0.releases.secrets(app.id).await.map_err(Failure::internal)?;
         let request = BuildRequest {
             app: app.name.clone(),
             sha: push.commit.clone(),
@@ -110,31 +142,33 @@ impl Pipeline {
             stack: app.stack.clone(),
             clean: push.clean,
         };
-        progress.line("-----> Compiling code and generating slug").await;
-        let built = self.build(app, request, progress).await?;
-        let slug = slug_of(app, push, &built);
-        // Remembered before it is stored, so that no sweep takes it for one that nobody needs.
-        let id = store.record_slug(app.id, slug.clone()).await.map_err(DeployError::from)?;
-        if let Err(error) = slugs.put(&slug.digest, &built.archive).await {
-            let _ = store.forget_unreleased_slugs(Some(app.id)).await;
-            return Err(Failure::ours("storing the slug", &error));
+        progress.line("Compiling code and generating slug").await;
+        let overheard = progress.overheard(self.ear(&app.name));
+        let built = self.0.builder.build(request, &overheard).await;
+        let built = built.map_err(|error| Failure::Told(error.to_string()))?;
+        self.keep(app, push, built).await
+    }
+
+    async fn keep(&self, app: &App, push: &Push, built: BuiltSlug) -> Result<(SlugId, Slug), Failure> {
+        let slug = Slug {
+            digest: built.digest.clone(),
+            size: built.size,
+            sha: push.commit.clone(),
+            stack: app.stack.clone(),
+            kind: built.kind,
+            processes: built.processes,
+            customer_app_name: built.customer_app_name,
+            customer_app_version: built.customer_app_version,
+            capabilities: built.capabilities,
+        };
+        // Remembered before it is stored: no sweep takes it for one that nobody needs.
+        let id = self.0.store.record_slug(app.id, slug.clone()).await.map_err(Failure::internal)?;
+        if let Err(error) = self.0.slugs.put(&built.digest, &built.archive).await {
+            self.forget_slug(app).await;
+            return Err(Failure::internal(error));
         }
         steps::reached("slug.stored");
         Ok((id, slug))
-    }
-
-    async fn build(&self, app: &App, request: BuildRequest, progress: &Progress) -> Result<BuiltSlug, Failure> {
-        let (inner, listener) = Progress::channel();
-        let build = async {
-            let outcome = self.0.builder.build(request, &inner).await;
-            // What listens ends when nobody can speak any more.
-            drop(inner);
-            outcome
-        };
-        let (outcome, ()) =
-            tokio::join!(build, told::pass_on(listener, progress, |line| self.0.log.build(&app.name, line)));
-        // The builder has told the pusher at length.
-        outcome.map_err(|error| Failure::Told(error.to_string()))
     }
 
     async fn deploy_slug(
@@ -145,11 +179,8 @@ impl Pipeline {
         source: Checkout,
         progress: &Progress,
     ) -> Result<Deployed, Failure> {
-        if !slug.1.processes.keys().any(|process| process.is_web()) {
-            let names: Vec<_> = slug.1.processes.keys().map(|process| process.as_str()).collect();
-            let text = "-----> There is no `web` process, so nothing is served. Start the others with";
-            progress.line(format!("{text} `gigalixir ps:scale {}=1 -a {}`.", names.join("=1 "), app.name)).await;
-        }
+        self.tell_of_no_web(app, &slug.1, progress).await;
+        // Only what is healthy is kept in the repository; only what is kept there can be committed.
         let promote = async move {
             let kept = source.promote().await.map_err(|error| format!("the pushed objects could not be kept: {error}"));
             // A large tree takes its time to delete.
@@ -163,100 +194,76 @@ impl Pipeline {
             push: Some(PushRef { reference: push.reference.clone(), commit: push.commit.clone() }),
             before_commit: Some(Box::pin(promote)),
         };
-        let deployed = self.0.deployer.deploy(deploy, progress).await;
-        if let Err(error) = &deployed {
-            progress.bytes(format!("\n{}", messages::explain(error)).into()).await;
-        }
-        Ok(deployed?)
-    }
-
-    /// The receiver moves it too, and finds it moved; done here, the operation ends only after the ref has moved.
-    async fn move_ref(&self, push: &Push, deployed: &Deployed) -> Result<(), Failure> {
-        let moved = self.0.receiver.move_ref(&push.app, &push.reference, &push.commit).await;
-        moved.map_err(|error| Failure::ours("moving the ref of a release that is live", &error))?;
-        Ok(self.0.deployer.ref_moved(deployed.operation).await?)
-    }
-
-    async fn congratulate(&self, app: &App, deployed: &Deployed, progress: &Progress) {
-        let (name, address) = (&app.name, (self.0.address_of)(&app.name));
-        let text = format!(
-            "\nRelease {} is live. Try these:\n    curl {address}\n    gigalixir logs -a {name}\n    gigalixir ps -a {name}\n",
-            deployed.version
-        );
-        progress.bytes(text.into()).await;
-    }
-
-    /// Old slugs go in the background, after what made them old.
-    fn sweep_later(&self) {
-        let this = self.clone();
-        tokio::spawn(async move {
-            let swept = match this.0.releases.keep_set().await {
-                Ok(keep) => this.0.slugs.sweep(&keep).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match swept {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "Swept slugs that no release needs."),
-                Err(error) => tracing::warn!(error, "Old slugs could not be swept; the next deploy tries again."),
+        match self.0.deployer.deploy(deploy, progress).await {
+            Ok(deployed) => Ok(deployed),
+            Err(error) => {
+                progress.bytes(messages::explain(&error).into()).await;
+                Err(Failure::Told(error.to_string()))
             }
-        });
-    }
-}
-
-#[async_trait]
-impl Deploys for Pipeline {
-    async fn deploy(&self, push: Push, source: Checkout, progress: &Progress) -> Result<(), String> {
-        tracing::info!(app.name = %push.app, commit = push.commit, by = %push.by, "Deploying a push.");
-        let outcome = self.run(&push, source, progress).await;
-        if let Err(failure) = &outcome {
-            tracing::info!(app.name = %push.app, commit = push.commit, reason = failure.reason(), "A push was refused.");
-            progress.line("\nDeploy aborted.").await;
-        }
-        outcome.map_err(|failure| failure.reason().to_owned())
-    }
-}
-
-fn slug_of(app: &App, push: &Push, built: &BuiltSlug) -> Slug {
-    Slug {
-        digest: built.digest.clone(),
-        size: built.size,
-        sha: push.commit.clone(),
-        stack: app.stack.clone(),
-        kind: built.kind,
-        processes: built.processes.clone(),
-        customer_app_name: built.customer_app_name.clone(),
-        customer_app_version: built.customer_app_version.clone(),
-        capabilities: built.capabilities.clone(),
-    }
-}
-
-/// Why a push was refused: one line for git's report.
-enum Failure {
-    /// The pusher's to mend.
-    Told(String),
-    /// Ours; the log has the details.
-    Ours(String),
-}
-
-impl Failure {
-    fn ours(doing: &str, error: &dyn std::error::Error) -> Self {
-        let causes: Vec<_> =
-            std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
-        tracing::error!(error = causes.join(": "), "{doing} failed");
-        Self::Ours(format!("the server failed {doing}; its log says more"))
-    }
-
-    fn reason(&self) -> &str {
-        let (Self::Told(reason) | Self::Ours(reason)) = self;
-        reason
-    }
-}
-
-impl From<DeployError> for Failure {
-    fn from(error: DeployError) -> Self {
-        match &error {
-            DeployError::Runtime(_) | DeployError::Store(_) | DeployError::Source(_) => Self::ours("deploying", &error),
-            _ => Self::Told(error.to_string()),
         }
     }
+
+    /// Visitors are led to `web` and to nothing else; other process types begin with no replicas.
+    async fn tell_of_no_web(&self, app: &App, slug: &Slug, progress: &Progress) {
+        if !slug.processes.keys().any(ProcessType::is_web) {
+            let counts: Vec<_> = slug.processes.keys().map(|process| format!("{process}=1")).collect();
+            let text = "There is no `web` process, so nothing is served. Start the others:";
+            progress.line(format!("{text} `gigalixir ps:scale {} -a {}`.", counts.join(" "), app.name)).await;
+        }
+    }
+
+    /// If no release came of it. One push of an app is at work at a time, so it is nobody else's.
+    async fn forget_slug(&self, app: &App) {
+        if let Err(error) = self.0.store.forget_unreleased_slugs(Some(app.id)).await {
+            tracing::warn!(app.name = %app.name, error = %error, "A slug stays until the next start.");
+        }
+    }
+
+    async fn congratulate(&self, app: &App, deployed: Deployed, progress: &Progress) {
+        let name = &app.name;
+        let (version, address) = (deployed.version, (self.0.address)(name));
+        let text = format!(
+            "Deployed {name} {version}. Try:\n    curl {address}\n    gigalixir logs -a {name}\n    gigalixir ps -a {name}"
+        );
+        progress.line(text).await;
+    }
+
+    /// Writes a build's output into the app's log, line by line.
+    fn ear(&self, app: &AppName) -> super::progress::Ear {
+        let (log, app, begun) = (self.0.log.clone(), app.clone(), Mutex::new(Vec::new()));
+        Arc::new(move |chunk| {
+            let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+            begun.extend_from_slice(chunk);
+            while let Some(end) = begun.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = begun.drain(..=end).collect();
+                log.build(&app, String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+        })
+    }
+
+    fn sweep_later(&self) {
+        let (releases, slugs) = (self.0.releases.clone(), self.0.slugs.clone());
+        tokio::spawn(async move { sweep(&releases, &slugs).await });
+    }
+
+    async fn sweep(&self) {
+        sweep(&self.0.releases, &self.0.slugs).await;
+    }
+}
+
+/// Deletes the archives that no release within the limit and no replica needs.
+async fn sweep(releases: &Releases, slugs: &Slugs) {
+    let keep = match releases.keep_set().await {
+        Ok(keep) => keep,
+        Err(error) => return tracing::error!(error = %error, "Old slugs could not be told from needed ones."),
+    };
+    match slugs.sweep(&keep).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "Swept old slugs."),
+        Err(error) => tracing::error!(error = %error, "Old slugs could not be swept."),
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
 }

@@ -212,12 +212,11 @@ impl Fleet {
         self.lock().get(&id.app).is_some_and(|fleet| fleet.standing.contains_key(id))
     }
 
-    /// A generation's instances, as visitors may be on them.
+    /// A generation's instances as the router knows them.
     pub(super) fn backends(&self, id: &WorkloadId) -> Vec<Backend> {
         let apps = self.lock();
-        let of = |fleet: &AppFleet| {
-            fleet.instances.values().filter(|instance| instance.workload == *id).filter_map(backend).collect()
-        };
+        let of =
+            |fleet: &AppFleet| fleet.instances.values().filter(|i| i.workload == *id).filter_map(backend).collect();
         apps.get(&id.app).map(of).unwrap_or_default()
     }
 

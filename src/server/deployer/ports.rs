@@ -3,14 +3,13 @@
 use async_trait::async_trait;
 
 use crate::server::domain::{AppName, Backend};
-use crate::server::logs::Logs;
 
 /// The router, as far as draining goes.
 #[async_trait]
 pub trait Drains: Send + Sync + 'static {
-    /// Resolves when no request that the router sent to this replica is under way any more. May take for ever; the
-    /// caller bounds it. Called after a table without the replica has been published.
-    async fn drained(&self, backend: &Backend);
+    /// Resolves when no request that the router sent to this backend is under way any more. May take for ever; the
+    /// caller bounds it. Called after a table without the backend has been published.
+    async fn drained(&self, backend: Backend);
 }
 
 /// The app's log.
@@ -24,19 +23,4 @@ pub trait AppLog: Send + Sync + 'static {
 
     /// The last `count` lines that an instance wrote, oldest first.
     async fn last_lines(&self, app: &AppName, instance: &str, count: usize) -> Vec<String>;
-}
-
-#[async_trait]
-impl AppLog for Logs {
-    fn platform(&self, app: &AppName, text: String) {
-        self.platform(app, text);
-    }
-
-    fn build(&self, app: &AppName, text: String) {
-        self.build(app, text);
-    }
-
-    async fn last_lines(&self, app: &AppName, instance: &str, count: usize) -> Vec<String> {
-        self.last_lines(app, instance, count).await.into_iter().map(|line| line.text).collect()
-    }
 }

@@ -70,9 +70,9 @@ impl Deployer {
         }
     }
 
-    /// Waits until no visitor is on these replicas, as long as is allowed.
+    /// Waits until no visitor is on these backends, as long as is allowed.
     async fn drain(&self, backends: Vec<Backend>) {
-        let all = join_all(backends.iter().map(|backend| self.0.rooms.drains.drained(backend)));
+        let all = join_all(backends.into_iter().map(|backend| self.0.rooms.drains.drained(backend)));
         // Whoever is still there after that long is cut off: a stream that never ends must not keep an old release up.
         let _ = tokio::time::timeout(self.0.settings.drain, all).await;
     }

@@ -33,7 +33,7 @@ fn backends<'a>(workload: &Workload, instances: impl Iterator<Item = &'a Instanc
     if within.is_empty() { ready.filter_map(backend).collect() } else { within }
 }
 
-/// An instance as the router knows it; `None` while nobody knows where it listens.
+/// An instance as the router knows it.
 pub(super) fn backend(instance: &Instance) -> Option<Backend> {
     instance.address.map(|address| Backend { name: instance.name.clone(), address })
 }

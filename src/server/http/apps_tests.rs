@@ -182,7 +182,7 @@ struct NobodyVisits;
 
 #[async_trait]
 impl Drains for NobodyVisits {
-    async fn drained(&self, _backend: &Backend) {}
+    async fn drained(&self, _backend: Backend) {}
 }
 
 struct AppLogs(Logs);

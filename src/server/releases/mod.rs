@@ -16,7 +16,6 @@ use crate::server::domain::{
     App, AppId, AppName, ConfigVars, Formation, Release, ReleaseState, ReleaseVersion, Slug, Stack, UserId, Workload,
     WorkloadId,
 };
-use crate::server::seal::Sealer;
 use crate::server::store::{
     Kind, NewRelease, Operation, PushRef, SlugId, Store, StoreError, StoredRelease, StoredWorkload, WorkloadState,
 };
@@ -30,16 +29,6 @@ pub trait Seals: Send + Sync + 'static {
     fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8>;
     /// Opens what was sealed in the same context; `None` if it was not, or not with this key.
     fn unseal(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>>;
-}
-
-impl Seals for Sealer {
-    fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
-        self.seal(context, plain)
-    }
-
-    fn unseal(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
-        self.unseal(context, sealed).ok()
-    }
 }
 
 /// The releases of all apps.

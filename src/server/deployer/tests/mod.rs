@@ -15,8 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::server::domain::{
-    AppName, Backend, ConfigVars, InstanceState, ProcessType, ReleaseState, RouteState, Slug, SlugDigest, SlugKind,
-    Stack,
+    AppName, ConfigVars, InstanceState, ProcessType, ReleaseState, RouteState, Slug, SlugDigest, SlugKind, Stack,
 };
 use crate::server::releases::{Keep, Seals};
 use crate::server::runtime::memory::Memory;
@@ -194,7 +193,7 @@ impl Gate {
 
 #[async_trait]
 impl Drains for Gate {
-    async fn drained(&self, _backend: &Backend) {
+    async fn drained(&self, _backend: crate::server::domain::Backend) {
         let _permit = self.0.acquire().await.unwrap();
     }
 }
