@@ -15,7 +15,7 @@ async fn a_procfile_app() {
     let begun = Instant::now();
     let (built, said) = bench.build(&files).await;
     let (slug, took) = (built.unwrap(), begun.elapsed());
-    println!("took {took:?}");
+    eprintln!("took {took:?}");
     assert_eq!(slug.kind, SlugKind::Other);
     assert_eq!(slug.processes[&ProcessType::web()], "python3 app.py");
     assert_eq!(unpacked(&slug).into_keys().collect::<Vec<_>>(), [".slugignore", "Procfile", "app.py"]);
