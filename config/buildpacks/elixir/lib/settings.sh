@@ -28,8 +28,8 @@ read_settings() {
   if [[ -f elixir_buildpack.config ]]; then
     # shellcheck source=/dev/null
     source ./elixir_buildpack.config
-    if ((${#elixir_version[@]} > 1)); then
-      fail "elixir_buildpack.config asks for Elixir's branch \`${elixir_version[1]}\`; only versions can be had." \
+    if [[ $(declare -p elixir_version) == "declare -a"* ]]; then
+      fail "elixir_buildpack.config asks for Elixir's branch \`${elixir_version[*]:1}\`; only versions can be had." \
         "Write a version, such as elixir_version=1.18"
     fi
   fi

@@ -31,8 +31,15 @@ pub struct BubblewrapSandbox {
 }
 
 impl BubblewrapSandbox {
-    /// With cgroups if the machine lets us make some.
+    /// With cgroups, if the machine lets us make some, below a root that only builds use: what a killed server left
+    /// there is ended.
     pub fn new(cgroups: Option<Cgroups>) -> Self {
+        let left = cgroups.iter().flat_map(|all| all.list().into_iter().map(|name| all.open(&name)));
+        for group in left {
+            if let Err(error) = group.kill_all().and_then(|()| group.remove()) {
+                tracing::warn!(%error, "an earlier build's control group cannot be cleared away");
+            }
+        }
         Self { cgroups }
     }
 

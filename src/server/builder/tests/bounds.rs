@@ -54,12 +54,12 @@ async fn output() {
 #[tokio::test]
 async fn disk() {
     let mut bench = Bench::new();
-    bench.config.bounds.disk_bytes = 20 << 20;
+    bench.config.bounds.disk_bytes = 2 << 20;
     for (what, script) in [
         ("one file", "head -c 100M /dev/zero >/app/big"),
-        ("the cache", "for n in $(seq 100); do head -c 4M /dev/zero >/tmp/cache/$n; done"),
+        ("the cache", "for n in $(seq 10); do head -c 4M /dev/zero >/tmp/cache/$n; done"),
         ("the temporary folder", "for n in $(seq 10); do head -c 4M /dev/zero >/tmp/$n; done; sleep 60"),
-        ("empty files", "cd /tmp/cache; seq 100000 | xargs touch"),
+        ("empty files", "cd /tmp/cache; seq 10000 | xargs touch"),
     ] {
         let (built, _) = bench.compile(script).await;
         assert_eq!(hit(&built), Some(Bound::Disk), "{what}");
