@@ -43,6 +43,22 @@ const ETC: &[&str] = &[
     "/etc/timezone",
 ];
 
+/// Parts of `/proc` through which the user who owns them can change the machine, capabilities or not. A server that runs
+/// as root *is* that user outside, whoever the process is inside (`core_pattern` would be its way out), and bubblewrap
+/// takes them for read only because their folders are.
+const PROC_READ_ONLY: &[&str] = &[
+    "/proc/acpi",
+    "/proc/bus",
+    "/proc/driver",
+    "/proc/dynamic_debug",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/mtrr",
+    "/proc/scsi",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
 /// The sandbox's description so far.
 #[derive(Debug, Clone)]
 pub struct Bubblewrap {
@@ -84,7 +100,8 @@ impl Bubblewrap {
                 self = self.ro_bind(real, path);
             }
         }
-        self.arg("--proc").arg("/proc").arg("--dev").arg("/dev")
+        self = self.arg("--proc").arg("/proc").arg("--dev").arg("/dev");
+        PROC_READ_ONLY.iter().fold(self, |all, path| all.ro_bind_try(path, path))
     }
 
     /// Shows `from` at `to`, read only.
@@ -199,6 +216,8 @@ mod tests {
         assert!(seen.lines().nth(1).and_then(|n| n.trim().parse::<u32>().ok()).is_some_and(|n| n < 8), "{seen}");
         assert!(!seen.contains("leaked") && !seen.lines().any(|line| line == "root" || line == "home"), "{seen}");
         assert!(seen.contains("Read-only file system"), "{seen}");
+        assert!(!seen.contains("the machine was changed"), "{seen}");
+        assert!(!seen.contains("writable: /proc/sys"), "{seen}");
         assert!(seen.contains("CapEff:\t0000000000000000"), "{seen}");
     }
 

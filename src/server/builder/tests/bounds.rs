@@ -134,13 +134,15 @@ async fn nothing_of_the_platform_is_in_sight() {
         ls {dir}; cat {dir}/server-secret; cat /etc/shadow; ls /root /home /var /work /srv
         echo processes: $(ls -d /proc/[0-9]* | wc -l); ls /proc/{pid}/cwd; kill -9 {pid} && echo killed
         echo x >/usr/x && echo wrote; echo x >/x && echo wrote; mount -t tmpfs x /mnt && echo mounted
+        cat /proc/sys/kernel/core_pattern >/proc/sys/kernel/core_pattern && echo sysctl
         unshare -Ur true && echo nested; ls /sys/fs/cgroup && echo groups; dmesg && echo dmesg
         tr '\0' '\n' </proc/1/cmdline | grep -c hidden-3147; hostname; touch /tmp/buildpacks/1/ok && echo own
         "#
     );
     let (built, said) = bench.compile(&script).await;
     built.unwrap();
-    for bad in ["leaked", "root:", "killed", "wrote", "mounted", "nested", "groups", "hidden-3147", "dmesg\n"] {
+    for bad in ["leaked", "root:", "killed", "wrote", "mounted", "sysctl", "nested", "groups", "hidden-3147", "dmesg\n"]
+    {
         assert!(!said.contains(bad), "`{bad}`: {said}");
     }
     let count = said.lines().find_map(|line| line.strip_prefix("processes: ")).unwrap();

@@ -23,6 +23,15 @@ async fn a_procfile_app() {
     assert!(said.contains("-----> Procfile app detected") && said.contains("Process types: clock, web"), "{said}");
     let (again, _) = bench.build(&files).await;
     assert_eq!(again.unwrap().digest, slug.digest);
+    if std::env::var_os("T").is_some() {
+        let b = bench.builder();
+        for _ in 0..20 {
+            let r = bench.request(bench.app(&files));
+            let t = Instant::now();
+            b.build(r, &crate::server::progress::Progress::silent()).await.unwrap();
+            eprintln!("T {:?}", t.elapsed());
+        }
+    }
 }
 
 #[tokio::test]
