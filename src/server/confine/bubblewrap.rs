@@ -59,6 +59,18 @@ const PROC_READ_ONLY: &[&str] = &[
     "/proc/sysrq-trigger",
 ];
 
+/// Parts of `/proc` that tell its owner about other processes' memory and keys; an empty file lies over them.
+const PROC_HIDDEN: &[&str] = &[
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/sched_debug",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+];
+
 /// The sandbox's description so far.
 #[derive(Debug, Clone)]
 pub struct Bubblewrap {
@@ -101,7 +113,9 @@ impl Bubblewrap {
             }
         }
         self = self.arg("--proc").arg("/proc").arg("--dev").arg("/dev");
-        PROC_READ_ONLY.iter().fold(self, |all, path| all.ro_bind_try(path, path))
+        self = PROC_READ_ONLY.iter().fold(self, |all, path| all.ro_bind_try(path, path));
+        let hidden = PROC_HIDDEN.iter().filter(|path| Path::new(path).exists());
+        hidden.fold(self, |all, path| all.ro_bind("/dev/null", path))
     }
 
     /// Shows `from` at `to`, read only.
@@ -218,6 +232,7 @@ mod tests {
         assert!(seen.contains("Read-only file system"), "{seen}");
         assert!(!seen.contains("the machine was changed"), "{seen}");
         assert!(!seen.contains("writable: /proc/sys"), "{seen}");
+        assert!(seen.ends_with("\n0\n"), "keys show: {seen}");
         assert!(seen.contains("CapEff:\t0000000000000000"), "{seen}");
     }
 
