@@ -1,10 +1,43 @@
-//! The one binary.
+//! The one binary: hidden steps → parse → dispatch → exit code.
+
 use std::process::ExitCode;
 
+use gigalixir::cli::{self, Command};
+use gigalixir::client;
+
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
-    match args.next().as_ref().and_then(|word| word.to_str()) {
-        Some("enter") => gigalixir::server::confine::enter::main(args),
-        _ => ExitCode::SUCCESS,
+    #[cfg(feature = "server")]
+    if let Some(code) = hidden_step() {
+        return code;
     }
+    // One TLS provider for everything in the process; a second call would only say that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = cli::parse();
+    match cli.command {
+        Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(client::run(&cli.globals, command)),
+            Err(error) => failed(&error),
+        },
+        Command::Completion { shell } => {
+            cli::complete(shell).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+        }
+        #[cfg(feature = "server")]
+        Command::Server(flags) => gigalixir::server::daemon::main(&flags.into()),
+    }
+}
+
+/// What the server starts itself as, in front of a build or a replica: without the cost of the command line's tree.
+#[cfg(feature = "server")]
+fn hidden_step() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    match args.next()?.to_str()? {
+        "enter" => Some(gigalixir::server::confine::enter::main(args)),
+        "shim" => Some(gigalixir::server::runtime::local::shim::main(args)),
+        _ => None,
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    client::output::Output { json: false, quiet: false }.error(&client::error::Error::failed(error.to_string()));
+    ExitCode::FAILURE
 }

@@ -1,1 +1,12 @@
+//! The one test binary: everything here drives the real `gigalixir` from outside, with real `git`.
 
+mod harness;
+
+mod accounts;
+mod apps;
+mod crash;
+mod deploys;
+mod examples;
+mod git;
+mod server;
+mod tidy;

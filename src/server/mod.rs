@@ -2,6 +2,7 @@
 //! ([`receiver`] → [`builder`] → [`slugs`] → [`releases`] → [`deployer`] → [`runtime`], conducted by [`pipeline`]),
 //! what visitors meet ([`router`]), and what people may ask for ([`actions`], through [`http`]).
 
+pub mod clock;
 pub mod domain;
 pub mod progress;
 pub mod steps;
@@ -25,3 +26,10 @@ pub mod pipeline;
 
 pub mod actions;
 pub mod http;
+
+pub mod daemon;
+mod joints;
+mod listen;
+mod platform;
+mod settings;
+mod telemetry;

@@ -16,14 +16,49 @@ pub const ALL: &[&str] = &[
     "push.ref_moved",
     "deploy.drained",
     "deploy.finished",
+    // a rollout that is undone
+    "deploy.failed",
+    // other counts: the runtime has been told
+    "scale.settled",
+    "destroy.started",
+    "destroy.finished",
 ];
 
 /// Marks a step. In a debug build, `GIGALIXIR_CRASH_AT=STEP` kills the process here, as `kill -9` would; a release
 /// build compiles this to nothing.
 pub fn reached(step: &'static str) {
     debug_assert!(ALL.contains(&step), "unlisted step `{step}`");
+    #[cfg(test)]
+    testing::reached(step);
     #[cfg(debug_assertions)]
     if std::env::var_os("GIGALIXIR_CRASH_AT").is_some_and(|wanted| wanted == step) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+/// A test's own death at a step: the task that gets there unwinds, and with it all it would have done.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::cell::Cell;
+
+    thread_local! {
+        static DIE_AT: Cell<Option<&'static str>> = const { Cell::new(None) };
+    }
+
+    /// The next task of this thread that reaches `step` dies there.
+    pub(crate) fn die_at(step: Option<&'static str>) {
+        DIE_AT.set(step);
+    }
+
+    /// Whether a task has died.
+    pub(crate) fn has_died() -> bool {
+        DIE_AT.get().is_none()
+    }
+
+    pub(super) fn reached(step: &'static str) {
+        if DIE_AT.get() == Some(step) {
+            DIE_AT.set(None);
+            panic!("died at `{step}`, as the test asked");
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! What keeps a build or a replica within its bounds: what it sees ([`bubblewrap`]), how much it may use ([`cgroup`]), and
-//! the hidden step that puts a process there before its program begins ([`enter`]).
+//! What keeps a build or a replica apart from the machine and within its bounds: what it sees ([`bubblewrap`]), how much
+//! it may use ([`cgroup`]), and the hidden step that puts it there before its program begins ([`enter`]).
 //!
-//! Deliberately absent: any knowledge of builds or replicas.
+//! A leaf: it knows no stage.
 
 pub mod bubblewrap;
 pub mod cgroup;

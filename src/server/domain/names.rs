@@ -124,6 +124,11 @@ impl ProcessType {
 }
 
 impl Stack {
+    /// A machine that does not say what it is.
+    pub fn local() -> Self {
+        Self("local".into())
+    }
+
     /// Checks a stack's name.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let ok = (1..=63).contains(&text.len())
@@ -139,6 +144,11 @@ impl Hostname {
         let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let ok = !text.is_empty() && text.len() <= 253 && text.split('.').all(is_label);
         if ok { Ok(Self(text.into())) } else { Err(Invalid::new("fqdn", "has invalid format")) }
+    }
+
+    /// `localhost`: the domain of a platform nobody else can reach.
+    pub fn localhost() -> Self {
+        Self("localhost".into())
     }
 
     /// `APP.DOMAIN`, an app's own host.

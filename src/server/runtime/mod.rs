@@ -6,14 +6,19 @@
 //!
 //! Deliberately absent until their own issues: one-off jobs (`run`) and attaching to an instance (`exec`).
 
+pub mod health;
 pub mod local;
+#[cfg(test)]
+pub(crate) mod memory;
+pub mod spec;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use super::domain::{Instance, Workload, WorkloadId};
+use super::domain::{Instance, SlugDigest, Workload, WorkloadId};
 
 /// A place where apps run.
 #[async_trait]
@@ -35,6 +40,13 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Every change of an instance from now on. Subscribe first, then list; a receiver that lagged lists again.
     fn watch(&self) -> broadcast::Receiver<InstanceEvent>;
+}
+
+/// Where a runtime gets slugs from.
+#[async_trait]
+pub trait SlugSource: Send + Sync {
+    /// A file on this disk that holds the archive; immutable for as long as it exists.
+    async fn local_path(&self, digest: &SlugDigest) -> Result<PathBuf, RuntimeError>;
 }
 
 /// A change of one instance.

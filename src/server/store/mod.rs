@@ -3,12 +3,29 @@
 //! One thread owns the writing connection and commits in groups; readers take connections from a small pool. What is
 //! secret (config, cookies, keys) is sealed before it gets here or stored as a hash. Nothing else opens the database.
 
+mod accounts;
+mod apps;
 mod connection;
 mod migrations;
+mod operations;
+mod releases;
+mod resets;
+mod rows;
+mod signups;
+mod slugs;
+#[cfg(test)]
+pub(crate) mod testing;
+mod workloads;
 
 use std::path::Path;
 
+pub use accounts::{Digest, NewKey};
 pub use connection::Store;
+pub use operations::{Commit, Kind, Operation, OperationId, PushRef};
+pub use releases::{NewRelease, StoredRelease};
+pub use signups::{CodeCheck, Finish, NewSignup, Signup, SignupsRule};
+pub use slugs::SlugId;
+pub use workloads::{StoredWorkload, WorkloadState};
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
@@ -47,5 +64,10 @@ impl Store {
     /// Opens (or makes) the database at `path`, mode 0600, and brings it to the present version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         connection::open(path)
+    }
+
+    /// Reads something; for health checks.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|db| Ok(db.query_row("SELECT 1", [], |_| Ok(()))?)).await
     }
 }

@@ -1,1 +1,233 @@
-//! runtime/local: being written.
+//! Apps on this very machine, with nothing installed but bubblewrap.
+//!
+//! Each replica has a folder, a shim that outlives the server, a sandbox and a control group. What shall run lies on disk
+//! before `apply` returns; a server that starts takes over what lives and mends what does not. There is one server per
+//! folder at a time (its data folder is locked by whoever starts it).
+//!
+//! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
+
+mod folder;
+mod generation;
+mod link;
+mod output;
+mod protocol;
+mod replica;
+mod shared;
+pub mod shim;
+mod slots;
+mod spool;
+mod stop;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use self::generation::{Generation, Order};
+use self::shared::Shared;
+use self::slots::Slots;
+use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
+use crate::server::confine::bubblewrap::Bubblewrap;
+use crate::server::confine::cgroup::Cgroups;
+use crate::server::domain::{AppName, Instance, LogLine, Workload, WorkloadId};
+
+const EVENTS: usize = 1024;
+/// How long a start waits to know how the replicas are that it took over.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// Where and how.
+#[derive(Debug, Clone)]
+pub struct LocalConfig {
+    /// Its folder, `DATA/replicas`; on the file system of the slugs, best.
+    pub dir: PathBuf,
+    /// The program that has the subcommand `shim`: [`LocalConfig::THIS_PROGRAM`] but in tests.
+    pub program: PathBuf,
+}
+
+impl LocalConfig {
+    /// The running program itself, also after its file was replaced.
+    pub const THIS_PROGRAM: &str = "/proc/self/exe";
+}
+
+/// The runtime of this machine.
+pub struct Local {
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    generations: Mutex<HashMap<WorkloadId, Tasked>>,
+}
+
+/// A generation's task, which ends with its handle.
+struct Tasked {
+    orders: mpsc::Sender<Order>,
+    task: AbortHandle,
+}
+
+impl Drop for Tasked {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Local {
+    /// Takes over what runs in the folder, restarts what should and does not, removes what is half made. Output goes to
+    /// `logs`; while that is full, it waits on disk.
+    pub async fn start(
+        config: LocalConfig,
+        slugs: Arc<dyn SlugSource>,
+        logs: mpsc::Sender<(AppName, LogLine)>,
+    ) -> Result<Arc<Self>, RuntimeError> {
+        let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
+        Bubblewrap::find().map_err(RuntimeError::Unavailable)?;
+        folder::make(&config.dir).map_err(unusable)?;
+        let dir = config.dir.canonicalize().map_err(unusable)?;
+        let cgroups = cgroups(&dir);
+        let shared = Arc::new(Shared {
+            program: config.program,
+            cgroups,
+            slugs,
+            logs,
+            slots: Slots::default(),
+            events: broadcast::channel(EVENTS).0,
+            instances: Mutex::new(BTreeMap::new()),
+        });
+        let local = Arc::new(Self { dir, shared, generations: Mutex::new(HashMap::new()) });
+        local.take_over().await.map_err(unusable)?;
+        Ok(local)
+    }
+
+    async fn take_over(&self) -> io::Result<()> {
+        let mut settling = Vec::new();
+        for folder in folder::folders(&self.dir)? {
+            let workload = folder::read_json::<Workload>(&folder.join(folder::WORKLOAD)).ok();
+            let id = workload.as_ref().map(|workload| workload.id.clone()).or_else(|| id_of(&folder));
+            let Some(id) = id else {
+                tracing::warn!("{} is not a folder of ours and is left alone", folder.display());
+                continue;
+            };
+            let mut generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
+            settling.extend(generation.adopt(workload.as_ref())?);
+            let (orders, inbox) = mpsc::channel(16);
+            let task = tokio::spawn(async move {
+                let begun = match &workload {
+                    Some(workload) => generation.follow(workload).await,
+                    None => generation.remove(Duration::from_secs(30)).await,
+                };
+                if let Err(error) = begun {
+                    tracing::error!("a generation could not be taken over whole: {error}");
+                }
+                generation.obey(inbox).await;
+            });
+            self.generations().insert(id, Tasked { orders, task: task.abort_handle() });
+        }
+        self.sweep_cgroups();
+        let known = async {
+            for settled in settling {
+                let _ = settled.await;
+            }
+        };
+        let _ = timeout(SETTLING, known).await;
+        Ok(())
+    }
+
+    /// Ends what runs in control groups of ours without a folder.
+    fn sweep_cgroups(&self) {
+        let Some(cgroups) = &self.shared.cgroups else { return };
+        let known: HashSet<String> = self.shared.instances().keys().cloned().collect();
+        for name in cgroups.list().into_iter().filter(|name| !known.contains(name)) {
+            let cgroup = cgroups.open(&name);
+            tracing::warn!("a control group without a replica, {name}, is removed");
+            if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
+                tracing::error!("the control group {name} cannot be removed: {error}");
+            }
+        }
+    }
+
+    /// The inbox of a generation, which is begun if need be.
+    fn generation(&self, id: &WorkloadId) -> mpsc::Sender<Order> {
+        let mut generations = self.generations();
+        if let Some(known) = generations.get(id).filter(|known| !known.orders.is_closed()) {
+            return known.orders.clone();
+        }
+        let (orders, inbox) = mpsc::channel(16);
+        let generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
+        let task = tokio::spawn(generation.obey(inbox)).abort_handle();
+        generations.insert(id.clone(), Tasked { orders: orders.clone(), task });
+        orders
+    }
+
+    fn generations(&self) -> MutexGuard<'_, HashMap<WorkloadId, Tasked>> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Runtime for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError> {
+        loop {
+            let (done, answer) = oneshot::channel();
+            let order = Order::Apply(Box::new(workload.clone()), done);
+            // No answer: it was being removed when the order came. Then it is begun anew.
+            if self.generation(&workload.id).send(order).await.is_ok()
+                && let Ok(answer) = answer.await
+            {
+                return answer;
+            }
+        }
+    }
+
+    async fn remove(&self, id: &WorkloadId, grace: Duration) -> Result<(), RuntimeError> {
+        let Some(orders) = self.generations().get(id).map(|known| known.orders.clone()) else { return Ok(()) };
+        let (done, answer) = oneshot::channel();
+        let answered = orders.send(Order::Remove(grace, done)).await.is_ok();
+        let result = if answered { answer.await.unwrap_or(Ok(())) } else { Ok(()) };
+        let mut generations = self.generations();
+        if result.is_ok() && generations.get(id).is_some_and(|known| known.orders.same_channel(&orders)) {
+            generations.remove(id);
+        }
+        result
+    }
+
+    async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
+        Ok(self.shared.instances().values().cloned().collect())
+    }
+
+    fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
+        self.shared.events.subscribe()
+    }
+}
+
+/// The control groups of a folder: of its own name, so that servers do not meddle with each other's.
+fn cgroups(dir: &Path) -> Option<Cgroups> {
+    let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+    Cgroups::detect(&format!("gigalixir-{}", hex::encode(&digest[..4])))
+        .inspect_err(|why| {
+            tracing::warn!(
+                "replicas are NOT bounded together: memory is limited per process only, CPU not at all, and processes \
+                 are found by their parents. {why}"
+            );
+        })
+        .ok()
+}
+
+/// The id that a generation's folder was named after.
+fn id_of(folder: &Path) -> Option<WorkloadId> {
+    let name = folder.file_name()?.to_str()?;
+    let mut parts = name.split('.');
+    let id = WorkloadId {
+        app: AppName::parse(parts.next()?).ok()?,
+        process: crate::server::domain::ProcessType::parse(parts.next()?).ok()?,
+        generation: parts.next()?.parse().ok()?,
+    };
+    (parts.next().is_none()).then_some(id)
+}

@@ -1,0 +1,174 @@
+//! What can be typed: one file per noun, each with its arguments (whose doc comments are the help) and what they do.
+//!
+//! Every command has today's name (`ps:scale`); where the platform of 2017 called it otherwise (`scale`), that is an
+//! alias, or a command of its own if its arguments differ (`set_config APP KEY VALUE`).
+
+pub mod account;
+pub mod apps;
+pub mod config;
+pub mod git;
+pub mod logs;
+pub mod ps;
+pub mod releases;
+pub mod signup;
+pub mod target;
+
+use clap::{Args, Subcommand};
+
+use super::Client;
+use super::error::Error;
+use super::output::Output;
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Globals {
+    /// Print the server's data as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no status lines, only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// The platform to talk to [default: GIGALIXIR_HOST, else what `login --host` remembered]
+    #[arg(long, global = true, value_name = "URL")]
+    pub host: Option<String>,
+}
+
+/// The client's commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an account: e-mail, code from the mail, password
+    Signup(signup::Signup),
+    /// Begin a sign-up in a script: mail the code, print the session's uuid
+    #[command(name = "signup:start")]
+    SignupStart(signup::SignupStart),
+    /// End a sign-up in a script: hand in code and password
+    #[command(name = "signup:finish")]
+    SignupFinish(signup::SignupFinish),
+    /// Sign in, and keep the API key in ~/.netrc
+    Login(account::Login),
+    /// Forget the API key in ~/.netrc
+    Logout,
+    /// Show who you are
+    Account,
+    /// Replace the API key by a new one
+    #[command(name = "account:api_key:reset", visible_alias = "reset_api_key")]
+    ApiKeyReset(account::ApiKeyReset),
+    /// Change the password
+    #[command(name = "account:password:change", visible_alias = "change_password")]
+    PasswordChange(account::PasswordChange),
+    /// Mail a token that sets a forgotten password anew
+    #[command(name = "account:password:reset", visible_alias = "send_reset_password_token")]
+    PasswordReset(account::EmailArgs),
+    /// Set the password with a token from the mail
+    #[command(name = "account:password:set", visible_alias = "set_password")]
+    PasswordSet(account::PasswordSet),
+    /// Mail the confirmation of your address again
+    #[command(name = "account:confirmation:resend", visible_alias = "send_email_confirmation_token")]
+    ConfirmationResend(account::EmailArgs),
+    /// List your apps
+    Apps,
+    /// Show one app
+    #[command(name = "apps:info")]
+    AppsInfo(apps::Info),
+    /// Make an app, set the git remote, print the app's name
+    #[command(name = "apps:create", visible_alias = "create")]
+    AppsCreate(apps::Create),
+    /// Destroy an app and all that belongs to it
+    #[command(name = "apps:destroy", visible_alias = "delete_app")]
+    AppsDestroy(apps::Destroy),
+    /// Tell why apps are not renamed, and what to do instead
+    #[command(name = "apps:rename")]
+    AppsRename(apps::Rename),
+    /// Set the git remote that pushes to an app
+    #[command(name = "git:remote", visible_alias = "set_git_remote")]
+    GitRemote(git::GitRemote),
+    /// Print an app's address and open it in a browser
+    Open(apps::Open),
+    /// Show an app's replicas and how they are
+    #[command(visible_alias = "status")]
+    Ps(ps::Status),
+    /// Set how many replicas run, and how large
+    #[command(name = "ps:scale", visible_alias = "scale")]
+    PsScale(ps::Scale),
+    /// Restart an app without a gap
+    #[command(name = "ps:restart", visible_alias = "restart")]
+    PsRestart(ps::Restart),
+    /// Show an app's variables
+    #[command(visible_alias = "configs")]
+    Config(config::List),
+    /// Print one variable's value
+    #[command(name = "config:get")]
+    ConfigGet(config::Get),
+    /// Set variables and restart
+    #[command(name = "config:set")]
+    ConfigSet(config::Set),
+    /// Unset variables and restart
+    #[command(name = "config:unset")]
+    ConfigUnset(config::Unset),
+    /// Write all variables as .env, JSON or shell lines
+    #[command(name = "config:export")]
+    ConfigExport(config::Export),
+    /// Set variables from a .env or JSON file
+    #[command(name = "config:import")]
+    ConfigImport(config::Import),
+    /// Set one variable, without a restart (2017's spelling)
+    #[command(name = "set_config", hide = true)]
+    SetConfig(config::SetConfig),
+    /// Unset one variable, without a restart (2017's spelling)
+    #[command(name = "delete_config", hide = true)]
+    DeleteConfig(config::DeleteConfig),
+    /// List an app's releases, newest first
+    Releases(releases::List),
+    /// Run an earlier release again
+    #[command(name = "releases:rollback", visible_alias = "rollback")]
+    ReleasesRollback(releases::Rollback),
+    /// Show an app's log and follow it
+    Logs(logs::Logs),
+    /// Print the version
+    Version,
+}
+
+/// Does what was typed.
+pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
+    match command {
+        Command::Signup(args) => signup::signup(client, args).await,
+        Command::SignupStart(args) => signup::start(client, args).await,
+        Command::SignupFinish(args) => signup::finish(client, args).await,
+        Command::Login(args) => account::login(client, args).await,
+        Command::Logout => account::logout(client),
+        Command::Account => account::show(client).await,
+        Command::ApiKeyReset(args) => account::reset_api_key(client, args).await,
+        Command::PasswordChange(args) => account::change_password(client, args).await,
+        Command::PasswordReset(args) => account::send_password_token(client, args).await,
+        Command::PasswordSet(args) => account::set_password(client, args).await,
+        Command::ConfirmationResend(args) => account::resend_confirmation(client, args).await,
+        Command::Apps => apps::list(client).await,
+        Command::AppsInfo(args) => apps::info(client, args).await,
+        Command::AppsCreate(args) => apps::create(client, args).await,
+        Command::AppsDestroy(args) => apps::destroy(client, args).await,
+        Command::AppsRename(args) => apps::rename(&args),
+        Command::GitRemote(args) => git::set(client, args).await,
+        Command::Open(args) => apps::open(client, args).await,
+        Command::Ps(args) => ps::status(client, args).await,
+        Command::PsScale(args) => ps::scale(client, args).await,
+        Command::PsRestart(args) => ps::restart(client, args).await,
+        Command::Config(args) => config::list(client, args).await,
+        Command::ConfigGet(args) => config::get(client, args).await,
+        Command::ConfigSet(args) => config::set(client, args).await,
+        Command::ConfigUnset(args) => config::unset(client, args).await,
+        Command::ConfigExport(args) => config::export(client, args).await,
+        Command::ConfigImport(args) => config::import(client, args).await,
+        Command::SetConfig(args) => config::set_one(client, args).await,
+        Command::DeleteConfig(args) => config::delete_one(client, args).await,
+        Command::Releases(args) => releases::list(client, args).await,
+        Command::ReleasesRollback(args) => releases::rollback(client, args).await,
+        Command::Logs(args) => logs::follow(client, args).await,
+        Command::Version => version(client.output),
+    }
+}
+
+/// Prints the version; needs no platform, no home folder, nothing.
+pub fn version(output: Output) -> Result<(), Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    output.result(&serde_json::json!({ "version": version }), || Ok(format!("gigalixir {version}")))
+}

@@ -1,0 +1,238 @@
+//! Apps: making, listing, describing and destroying them. The verbs of their parts are in `ps.rs`, `config.rs`,
+//! `releases.rs` and `logs.rs`, all of them methods of [`Apps`], all of them beginning with [`Apps::own`].
+//!
+//! Invariant: another person's app is answered exactly as one that does not exist.
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use url::Url;
+
+use super::ActionError;
+use super::destroy::Leaving;
+use crate::api;
+use crate::server::deployer::Deployer;
+use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Release, Stack, User};
+use crate::server::logs::Logs;
+use crate::server::releases::{ReleaseError, Releases};
+use crate::server::store::{Store, StoreError};
+
+/// How often a generated name may turn out to be taken.
+const TRIES: usize = 20;
+
+/// What an app has on disk beside its slugs and logs: its git repository and its build cache.
+#[async_trait]
+pub trait Repositories: Send + Sync + 'static {
+    /// Makes an empty repository. One that is there already stays as it is.
+    async fn create(&self, app: &AppName) -> io::Result<()>;
+    /// Deletes the repository and the build cache. None there is no error.
+    async fn remove(&self, app: &AppName) -> io::Result<()>;
+    /// Whose repositories and build caches there are.
+    async fn list(&self) -> io::Result<Vec<AppName>>;
+}
+
+/// What the operator has decided about apps.
+#[derive(Debug, Clone)]
+pub struct AppSettings {
+    /// Apps that one account may have.
+    pub per_account: usize,
+    /// Where they run, as clients are told: `local`, `docker` or `kubernetes`.
+    pub cloud: &'static str,
+    /// Stacks that can be built on; the first is the default, and there is one.
+    pub stacks: (Stack, Vec<Stack>),
+    /// Apps are `APP.DOMAIN`.
+    pub domain: Hostname,
+    /// As browsers reach `DOMAIN`; an app's URL has its name in front of the host.
+    pub app_url: Url,
+    /// Below it are the repositories, `APP.git`.
+    pub git_url: Url,
+}
+
+/// The rooms that an app's verbs reach into.
+pub struct Rooms {
+    /// What is remembered.
+    pub store: Store,
+    /// Releases, unsealed.
+    pub releases: Releases,
+    /// Puts new beside old.
+    pub deployer: Deployer,
+    /// What replicas, builds and the platform say.
+    pub logs: Logs,
+    /// What was pushed.
+    pub repositories: Arc<dyn Repositories>,
+}
+
+/// What a signed-in person may do with apps.
+pub struct Apps {
+    pub(super) rooms: Rooms,
+    pub(super) settings: AppSettings,
+    /// One at a time, so that two requests cannot pass the limit together.
+    creating: tokio::sync::Mutex<()>,
+    pub(super) leaving: Leaving,
+}
+
+impl Apps {
+    /// Over these rooms.
+    pub fn new(rooms: Rooms, settings: AppSettings) -> Self {
+        Self { rooms, settings, creating: Default::default(), leaving: Leaving::default() }
+    }
+
+    /// The person's app of that name.
+    pub(super) async fn own(&self, user: &User, name: &str) -> Result<App, ActionError> {
+        let unknown = || {
+            ActionError::NotFound(format!(
+                "there is no app `{}` of yours; `gigalixir apps` lists them",
+                name.escape_debug()
+            ))
+        };
+        let parsed = AppName::parse(name).map_err(|_| unknown())?;
+        match self.rooms.store.app_by_name(&parsed).await {
+            Ok(app) if app.owner == user.id => Ok(app),
+            Ok(_) | Err(StoreError::NotFound) => Err(unknown()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The name of the person's app, for doors that lead past the API (git).
+    pub async fn admit(&self, user: &User, name: &str) -> Result<AppName, ActionError> {
+        Ok(self.own(user, name).await?.name)
+    }
+
+    /// Makes an app, with a pleasant name if none is given.
+    pub async fn create(&self, user: &User, wish: api::app::CreateApp) -> Result<api::app::App, ActionError> {
+        let stack = wish.stack.as_deref().map_or(Ok(self.settings.stacks.0.clone()), |text| self.stack(text))?;
+        let _one_at_a_time = self.creating.lock().await;
+        if self.rooms.store.apps_of(user.id).await?.len() >= self.settings.per_account {
+            let text =
+                format!("you have {} apps, as many as are allowed: destroy one first", self.settings.per_account);
+            return Err(ActionError::invalid("", text));
+        }
+        let app = match wish.unique_name {
+            Some(name) => self.create_named(user, AppName::parse(&name.to_lowercase())?, &stack).await?,
+            None => self.create_anyhow(user, &stack).await?,
+        };
+        if let Err(error) = self.furnish(&app.name).await {
+            self.rooms.store.delete_app(app.id).await?;
+            return Err(ActionError::internal(error));
+        }
+        self.rooms.deployer.app_created(&app);
+        self.rooms.logs.platform(&app.name, format!("App created by {}", user.email));
+        tracing::info!(app.name = %app.name, user.email = %user.email, "app created");
+        self.describe(app).await
+    }
+
+    /// Nothing of an earlier app of that name may be seen in this one.
+    async fn furnish(&self, app: &AppName) -> io::Result<()> {
+        self.rooms.logs.remove(app).await;
+        self.rooms.repositories.remove(app).await?;
+        self.rooms.repositories.create(app).await
+    }
+
+    async fn create_named(&self, user: &User, name: AppName, stack: &Stack) -> Result<App, ActionError> {
+        self.take_name(user, name, stack)
+            .await?
+            .ok_or_else(|| ActionError::invalid("unique_name", "has already been taken"))
+    }
+
+    async fn create_anyhow(&self, user: &User, stack: &Stack) -> Result<App, ActionError> {
+        for _ in 0..TRIES {
+            let name = petname::petname(2, "-").ok_or_else(|| ActionError::internal("no words for a name"))?;
+            if let Some(app) = self.take_name(user, AppName::parse(&name)?, stack).await? {
+                return Ok(app);
+            }
+        }
+        Err(ActionError::Unavailable("no free name was found: give one".into()))
+    }
+
+    /// `None` if it is taken.
+    async fn take_name(&self, user: &User, name: AppName, stack: &Stack) -> Result<Option<App>, ActionError> {
+        if self.leaving.contains(&name) {
+            return Ok(None);
+        }
+        match self.rooms.releases.create_app(user.id, name, stack.clone()).await {
+            Ok(app) => Ok(Some(app)),
+            Err(ReleaseError::Store(StoreError::Taken)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The person's apps, by name.
+    pub async fn list(&self, user: &User) -> Result<Vec<api::app::App>, ActionError> {
+        let mut list = Vec::new();
+        for app in self.rooms.store.apps_of(user.id).await? {
+            list.push(self.describe(app).await?);
+        }
+        Ok(list)
+    }
+
+    /// One app.
+    pub async fn info(&self, user: &User, name: &str) -> Result<api::app::App, ActionError> {
+        self.describe(self.own(user, name).await?).await
+    }
+
+    /// Always refused: a name is part of a host name, of a git remote and of cluster names in running replicas.
+    pub async fn rename(&self, user: &User, name: &str) -> Result<(), ActionError> {
+        let app = self.own(user, name).await?;
+        let text =
+            format!("cannot be changed: `{}` is part of addresses and node names; create a new app instead", app.name);
+        Err(ActionError::invalid("unique_name", text))
+    }
+
+    /// Changes what the next build is built on.
+    pub async fn set_stack(&self, user: &User, name: &str, stack: &str) -> Result<api::app::App, ActionError> {
+        let app = self.own(user, name).await?;
+        let stack = self.stack(stack)?;
+        self.rooms.store.set_stack(app.id, stack.clone()).await?;
+        self.rooms
+            .logs
+            .platform(&app.name, format!("Stack set to {stack} by {}; the next push builds on it", user.email));
+        self.info(user, name).await
+    }
+
+    fn stack(&self, text: &str) -> Result<Stack, ActionError> {
+        let (default, others) = &self.settings.stacks;
+        let known = || std::iter::once(default).chain(others);
+        known().find(|stack| stack.as_str() == text).cloned().ok_or_else(|| {
+            let names: Vec<&str> = known().map(Stack::as_str).collect();
+            ActionError::invalid("stack", format!("is not known here; there is {}", names.join(", ")))
+        })
+    }
+
+    pub(super) async fn describe(&self, app: App) -> Result<api::app::App, ActionError> {
+        let version = self.rooms.store.newest_version(app.id).await?;
+        let live = self.rooms.releases.live(app.id).await?;
+        Ok(api::app::App {
+            size: app.formation.size.as_f64(),
+            replicas: app.formation.replicas_of(&ProcessType::web()),
+            formation: counts(&app.formation, live.as_ref()),
+            cloud: self.settings.cloud.into(),
+            region: self.settings.domain.to_string(),
+            stack: app.stack.to_string(),
+            version: version.map_or(0, |version| version.0),
+            url: self.url(&app.name),
+            git_url: format!("{}/{}.git", self.settings.git_url.as_str().trim_end_matches('/'), app.name),
+            created_at: app.created_at.to_string(),
+            unique_name: app.name.into(),
+        })
+    }
+
+    fn url(&self, app: &AppName) -> String {
+        let mut url = self.settings.app_url.clone();
+        let host = format!("{app}.{}", url.host_str().unwrap_or(self.settings.domain.as_str()));
+        // A host that cannot stand in front of a label is an address: then the domain is the only name there is.
+        if url.set_host(Some(&host)).is_err() {
+            return format!("http://{}/", Hostname::of_app(app, &self.settings.domain));
+        }
+        url.into()
+    }
+}
+
+/// Wished replicas of each process type there is: those of the live code, `web` before there is any.
+pub(super) fn counts(formation: &Formation, live: Option<&Release>) -> std::collections::BTreeMap<String, u32> {
+    let count = |process: &ProcessType| (process.to_string(), formation.replicas_of(process));
+    match live.and_then(|release| release.slug.as_ref()) {
+        Some(slug) => slug.processes.keys().map(count).collect(),
+        None => formation.replicas.keys().chain([&ProcessType::web()]).map(count).collect(),
+    }
+}

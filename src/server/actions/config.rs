@@ -1,0 +1,61 @@
+//! Configuration variables. Every change is a release, so it can be rolled back.
+
+use std::collections::BTreeMap;
+
+use super::ActionError;
+use super::apps::Apps;
+use crate::api::app::{SetConfigs, UnsetConfig};
+use crate::server::domain::{App, User};
+
+/// Name → value.
+pub type Vars = BTreeMap<String, String>;
+
+impl Apps {
+    /// The app's variables.
+    pub async fn config(&self, user: &User, name: &str) -> Result<Vars, ActionError> {
+        let app = self.own(user, name).await?;
+        self.vars(&app).await
+    }
+
+    /// Lays variables over those that are set; answers with all.
+    pub async fn set_config(&self, user: &User, name: &str, wish: SetConfigs) -> Result<Vars, ActionError> {
+        let app = self.own(user, name).await?;
+        let (changes, avoid_restart) = match wish {
+            SetConfigs { configs: Some(configs), avoid_restart, .. } => (configs, avoid_restart),
+            // The clients of 2017, whose users were told that setting does not restart.
+            SetConfigs { key: Some(key), value: Some(value), .. } => (Vars::from([(key, value)]), true),
+            _ => return Err(ActionError::invalid("configs", "can't be blank")),
+        };
+        self.change(&app, user, changes, avoid_restart).await
+    }
+
+    /// Forgets variables; answers with the rest. One that is not set is no error.
+    pub async fn unset_config(&self, user: &User, name: &str, wish: UnsetConfig) -> Result<Vars, ActionError> {
+        let app = self.own(user, name).await?;
+        let names: Vec<String> = wish.key.into_iter().chain(wish.keys).collect();
+        if names.is_empty() {
+            return Err(ActionError::invalid("key", "can't be blank"));
+        }
+        self.rooms.deployer.unset_config(app.id, names, wish.avoid_restart, user.email.to_string()).await?;
+        self.vars(&app).await
+    }
+
+    /// Lays another app's variables over this one's.
+    pub async fn copy_config(&self, user: &User, name: &str, from: &str) -> Result<Vars, ActionError> {
+        let app = self.own(user, name).await?;
+        let from = self.own(user, from).await?;
+        let changes = self.vars(&from).await?;
+        self.change(&app, user, changes, false).await
+    }
+
+    async fn change(&self, app: &App, user: &User, changes: Vars, avoid_restart: bool) -> Result<Vars, ActionError> {
+        if !changes.is_empty() {
+            self.rooms.deployer.set_config(app.id, changes, avoid_restart, user.email.to_string()).await?;
+        }
+        self.vars(app).await
+    }
+
+    async fn vars(&self, app: &App) -> Result<Vars, ActionError> {
+        Ok(self.rooms.releases.config(app.id).await?.as_map().clone())
+    }
+}

@@ -1,0 +1,111 @@
+//! Processes: how the replicas do, how many and how large they shall be, starting them anew.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::ActionError;
+use super::apps::{Apps, counts};
+use crate::api::app::{LastState, Pod, Scale, Status, Terminated};
+use crate::server::domain::{
+    App, Exit, ExitReason, Instance, InstanceState, ProcessType, ReleaseVersion, Size, User, WorkloadId,
+};
+use crate::server::store::WorkloadState;
+
+impl Apps {
+    /// Every replica there is, those that are being replaced included.
+    pub async fn status(&self, user: &User, name: &str) -> Result<Status, ActionError> {
+        let app = self.own(user, name).await?;
+        let live = self.rooms.releases.live(app.id).await?;
+        let standing = self.standing(&app).await?;
+        let shas = self.shas(&app).await?;
+        let instances = self.rooms.deployer.status(&app.name);
+        let pods: Vec<Pod> = instances.into_iter().map(|instance| pod(instance, &standing, &shas)).collect();
+        Ok(Status {
+            size: app.formation.size.as_f64(),
+            cloud: self.settings.cloud.into(),
+            region: self.settings.domain.to_string(),
+            stack: app.stack.to_string(),
+            replicas_desired: counts(&app.formation, live.as_ref()).values().sum(),
+            replicas_running: pods.iter().filter(|pod| pod.status == "Healthy").count() as u32,
+            unique_name: app.name.into(),
+            pods,
+        })
+    }
+
+    async fn standing(&self, app: &App) -> Result<HashMap<WorkloadId, WorkloadState>, ActionError> {
+        let all = self.rooms.store.all_workloads().await?;
+        Ok(all.into_iter().filter(|row| row.app == app.id).map(|row| (row.id, row.state)).collect())
+    }
+
+    async fn shas(&self, app: &App) -> Result<HashMap<ReleaseVersion, String>, ActionError> {
+        let all = self.rooms.store.releases_of(app.id).await?;
+        Ok(all.into_iter().filter_map(|release| Some((release.version, release.slug?.1.sha))).collect())
+    }
+
+    /// Changes counts and size; returns when the new replicas are healthy. A wish for nothing tells how things are.
+    pub async fn scale(&self, user: &User, name: &str, wish: Scale) -> Result<Scale, ActionError> {
+        let app = self.own(user, name).await?;
+        let wished = wished_counts(&wish)?;
+        let size = wish.size.map(Size::parse).transpose()?;
+        let formation = match wished.is_empty() && size.is_none() {
+            true => app.formation,
+            false => self.rooms.deployer.scale(app.id, wished, size, user.email.to_string()).await?,
+        };
+        let live = self.rooms.releases.live(app.id).await?;
+        Ok(Scale {
+            replicas: Some(formation.replicas_of(&ProcessType::web())),
+            size: Some(formation.size.as_f64()),
+            formation: counts(&formation, live.as_ref()),
+        })
+    }
+
+    /// Replaces every replica by a new one of the same release, new beside old.
+    pub async fn restart(&self, user: &User, name: &str) -> Result<(), ActionError> {
+        let app = self.own(user, name).await?;
+        Ok(self.rooms.deployer.restart(app.id, user.email.to_string()).await?)
+    }
+}
+
+/// `replicas` is `web`'s count, unless `formation` has one too.
+fn wished_counts(wish: &Scale) -> Result<BTreeMap<ProcessType, u32>, ActionError> {
+    let web = wish.replicas.map(|count| (ProcessType::web(), count));
+    let mut counts: BTreeMap<_, _> = web.into_iter().collect();
+    for (process, count) in &wish.formation {
+        counts.insert(ProcessType::parse(process)?, *count);
+    }
+    Ok(counts)
+}
+
+fn pod(
+    instance: Instance,
+    standing: &HashMap<WorkloadId, WorkloadState>,
+    shas: &HashMap<ReleaseVersion, String>,
+) -> Pod {
+    // A replaced generation is on its way out, even while its last visitors are still served.
+    let leaving = !matches!(standing.get(&instance.workload), Some(WorkloadState::Serving | WorkloadState::Rising));
+    let status = match instance.state {
+        InstanceState::Stopping => "Stopping",
+        _ if leaving => "Stopping",
+        InstanceState::Starting => "Starting",
+        InstanceState::Ready => "Healthy",
+        InstanceState::Crashed => "Crashed",
+    };
+    Pod {
+        name: instance.name,
+        process: instance.workload.process.into(),
+        sha: shas.get(&instance.release).cloned(),
+        status: status.into(),
+        version: instance.release.0,
+        restarts: instance.restarts,
+        started_at: instance.started_at.map(|at| at.to_string()),
+        last_state: LastState { terminated: instance.last_exit.map(terminated) },
+    }
+}
+
+fn terminated(exit: Exit) -> Terminated {
+    let reason = match exit.reason {
+        ExitReason::Completed => "Completed",
+        ExitReason::Error => "Error",
+        ExitReason::OOMKilled => "OOMKilled",
+    };
+    Terminated { exit_code: exit.code, reason: reason.into(), finished_at: exit.at.to_string() }
+}

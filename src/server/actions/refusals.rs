@@ -1,0 +1,38 @@
+//! Other rooms' errors as refusals of an action.
+
+use super::ActionError;
+use crate::server::deployer::DeployError;
+use crate::server::domain::Invalid;
+use crate::server::releases::ReleaseError;
+use crate::server::runtime::RuntimeError;
+
+impl From<DeployError> for ActionError {
+    fn from(error: DeployError) -> Self {
+        let text = error.to_string();
+        match error {
+            DeployError::NotFound => Self::NotFound(text),
+            DeployError::Busy => Self::Conflict(Invalid::new("", text)),
+            DeployError::Cancelled | DeployError::Interrupted => Self::Unavailable(text),
+            DeployError::Invalid(why) => Self::Invalid(why),
+            DeployError::Unhealthy(_) => {
+                Self::invalid("", format!("{text}; nothing has changed, `gigalixir logs` says more"))
+            }
+            DeployError::Release(error) => error.into(),
+            DeployError::Runtime(RuntimeError::Unavailable(text)) => Self::Unavailable(text),
+            DeployError::Runtime(error) => Self::internal(error),
+            DeployError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReleaseError> for ActionError {
+    fn from(error: ReleaseError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReleaseError::NoSuchRelease => Self::NotFound(text),
+            ReleaseError::NothingBefore | ReleaseError::NoCode(_) | ReleaseError::Swept(_) => Self::invalid("", text),
+            ReleaseError::Store(error) => error.into(),
+            ReleaseError::Sealed(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Signing up: e-mail → mailed code → password → a user. Each step is a row's change, so a restart in between loses
+//! nothing, and the rule who may sign up is asked at the first step for a quick answer and at the last for a true one.
+
+use std::net::IpAddr;
+
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use super::ActionError;
+use super::account::{Accounts, MintedKey, digest};
+use super::passwords::Passwords;
+use crate::server::config::Signups;
+use crate::server::domain::{Email, Invalid, User};
+use crate::server::mail::{MailError, letters};
+use crate::server::store::{CodeCheck, Digest, Finish, NewSignup, SignupsRule};
+
+const CODE_LIFE: SignedDuration = SignedDuration::from_mins(20);
+/// A signup not finished by then begins anew.
+const SIGNUP_LIFE: SignedDuration = SignedDuration::from_hours(24);
+/// No letter that looks like a digit.
+const CODE_LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+const CODE_LENGTH: usize = 8;
+
+impl Accounts {
+    /// First step: mails a code and names the signup. An address that has an account gets another mail and the same
+    /// answer.
+    pub async fn begin_signup(&self, email: &str, from: IpAddr) -> Result<String, ActionError> {
+        self.limits.codes_per_address.take(&from)?;
+        let email = Email::parse(email)?;
+        self.signups_open().await?;
+        self.limits.mails_per_recipient.take(&email)?;
+        let registered = self.store.user_by_email(&email).await?.is_some();
+        let (uuid, code, now) = (Uuid::new_v4().to_string(), new_code(), self.clock.now());
+        let signup = NewSignup {
+            uuid: uuid.clone(),
+            email: email.clone(),
+            code: (!registered).then(|| code_digest(&uuid, &code)),
+            code_expires_at: now + CODE_LIFE,
+        };
+        self.store.begin_signup(signup, now, now - SIGNUP_LIFE).await?;
+        let letter = match registered {
+            true => letters::already_registered(&self.rules.domain),
+            false => letters::confirmation(&self.rules.domain, &code, CODE_LIFE.as_mins()),
+        };
+        self.mailer.deliver(&email, letter).await.map_err(not_mailed)?;
+        Ok(uuid)
+    }
+
+    /// Second step.
+    pub async fn confirm_signup(&self, uuid: &str, code: &str, from: IpAddr) -> Result<(), ActionError> {
+        self.limits.codes_per_address.take(&from)?;
+        let attempts = self.rules.rates.codes_per_signup;
+        let code = code_digest(uuid, code);
+        match self.store.check_code(uuid.to_owned(), code, attempts, self.clock.now()).await? {
+            CodeCheck::Right => Ok(()),
+            CodeCheck::Wrong => Err(ActionError::invalid("confirmation_code", "is wrong")),
+            CodeCheck::Expired => Err(ActionError::invalid(
+                "confirmation_code",
+                "has expired; `gigalixir account:confirmation:resend` sends another",
+            )),
+            CodeCheck::Exhausted => {
+                Err(ActionError::Exhausted("too many attempts; sign up again from the start".into()))
+            }
+            CodeCheck::Unknown => Err(unknown()),
+        }
+    }
+
+    /// Third step.
+    pub async fn choose_password(&self, uuid: &str, password: &str, from: IpAddr) -> Result<(), ActionError> {
+        self.limits.codes_per_address.take(&from)?;
+        let signup = self.store.signup(uuid.to_owned()).await?.ok_or_else(unknown)?;
+        if !signup.confirmed {
+            return Err(ActionError::invalid("confirmation_code", "must be given first"));
+        }
+        Passwords::check_new(password)?;
+        let hash = self.passwords.hash(password).await?;
+        match self.store.set_signup_password(uuid.to_owned(), hash).await? {
+            true => Ok(()),
+            false => Err(unknown()),
+        }
+    }
+
+    /// Last step: there is a new user, with a first key.
+    pub async fn finish_signup(&self, uuid: &str, tier: &str, from: IpAddr) -> Result<(User, MintedKey), ActionError> {
+        self.limits.codes_per_address.take(&from)?;
+        if !tier.eq_ignore_ascii_case("FREE") {
+            return Err(ActionError::invalid("tier", "must be FREE: this platform is self-hosted and sells nothing"));
+        }
+        let rule = match self.rules.signups {
+            Signups::First => SignupsRule::First,
+            Signups::Open => SignupsRule::Open,
+            Signups::Closed => return Err(closed()),
+        };
+        let (key, row) = self.new_key();
+        match self.store.finish_signup(uuid.to_owned(), rule, row, self.clock.now()).await? {
+            Finish::Done(user) => {
+                tracing::info!(account.email = %user.email, "a person signed up");
+                Ok((user, key))
+            }
+            Finish::Closed => Err(occupied()),
+            Finish::Taken => Err(ActionError::invalid("email", "has already been taken")),
+            Finish::NotReady => Err(ActionError::invalid("uuid", "names no signup that is ready to be finished")),
+        }
+    }
+
+    /// Mails a signup that waits for its code another one, if there is such a signup. Answers before it is known
+    /// whether.
+    pub fn resend_confirmation(&self, email: &str, from: IpAddr) -> Result<(), ActionError> {
+        self.limits.codes_per_address.take(&from)?;
+        let email = Email::parse(email)?;
+        if self.limits.mails_per_recipient.take(&email).is_ok() {
+            let this = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = this.mail_another_code(&email).await {
+                    tracing::error!(cause = %error, "a confirmation code was not mailed");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn mail_another_code(&self, email: &Email) -> Result<(), ActionError> {
+        let Some(uuid) = self.store.waiting_signup(email).await? else { return Ok(()) };
+        let (code, expires) = (new_code(), self.clock.now() + CODE_LIFE);
+        let digest = code_digest(&uuid, &code);
+        self.store.renew_code(uuid, digest, expires).await?;
+        self.mailer.post(email, letters::confirmation(&self.rules.domain, &code, CODE_LIFE.as_mins()));
+        Ok(())
+    }
+
+    async fn signups_open(&self) -> Result<(), ActionError> {
+        match self.rules.signups {
+            Signups::Open => Ok(()),
+            Signups::Closed => Err(closed()),
+            Signups::First if self.store.has_users().await? => Err(occupied()),
+            Signups::First => Ok(()),
+        }
+    }
+}
+
+fn closed() -> ActionError {
+    ActionError::Forbidden(Invalid::new("", "sign-ups are closed on this platform; ask its operator for an account"))
+}
+
+fn occupied() -> ActionError {
+    ActionError::Forbidden(Invalid::new(
+        "",
+        "this platform has its one account already, so sign-ups are closed; its operator can set `signups = \"open\"`",
+    ))
+}
+
+fn unknown() -> ActionError {
+    ActionError::invalid("uuid", "names no signup; sign up again from the start")
+}
+
+fn not_mailed(error: MailError) -> ActionError {
+    match error {
+        MailError::Address(_) => ActionError::invalid("email", "has invalid format"),
+        error => {
+            tracing::error!(cause = %error, "a confirmation code was not mailed");
+            ActionError::Unavailable("the confirmation code could not be mailed; try again in a few minutes".into())
+        }
+    }
+}
+
+/// 40 random bits: with a few attempts per signup, more than enough.
+fn new_code() -> String {
+    rand::random::<[u8; CODE_LENGTH]>().map(|byte| char::from(CODE_LETTERS[usize::from(byte % 32)])).iter().collect()
+}
+
+/// Of the code as people type it (blanks, hyphens and case do not matter), for this signup only.
+fn code_digest(uuid: &str, code: &str) -> Digest {
+    let code: String = code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
+    digest(&format!("{uuid} {code}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_forgiving_about_their_looks() {
+        assert_eq!(code_digest("u", "ABCD2345"), code_digest("u", " abcd-2345\n"));
+        assert_ne!(code_digest("u", "ABCD2345"), code_digest("v", "ABCD2345"));
+        let code = new_code();
+        assert_eq!(code.len(), CODE_LENGTH);
+        assert_ne!(code, new_code());
+    }
+}

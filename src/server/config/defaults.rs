@@ -1,0 +1,101 @@
+//! What holds when nobody decided. `config/server.toml` says the same to the operator.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::{
+    BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
+    Signups, SlugStore, SlugsConfig, SmtpConfig,
+};
+use crate::server::domain::Hostname;
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            data_dir: PathBuf::new(),
+            domain: Hostname::localhost(),
+            api: loopback(4000),
+            http: loopback(8080),
+            https: loopback(8443),
+            ssh: loopback(2222),
+            runtime: RuntimeChoice::Auto,
+            stop_apps_on_exit: false,
+            signups: Signups::First,
+            log: "info".into(),
+            log_format: LogFormat::Auto,
+            api_url: None,
+            git_url: None,
+            app_url: None,
+            trusted_proxies: Vec::new(),
+            smtp: SmtpConfig::default(),
+            limits: Limits::default(),
+            rates: Rates::default(),
+            builder: BuilderConfig::default(),
+            slugs: SlugsConfig::default(),
+            deploy: DeployConfig::default(),
+            router: RouterTimeouts::default(),
+            file: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_kib: 1024,
+            pack_mib: 1024,
+            object_mib: 1024,
+            pushes_at_once: 4,
+            slug_mib: 500,
+            log_mib: 16,
+            releases_kept: 50,
+            apps_per_account: 100,
+        }
+    }
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            logins_per_address: 30,
+            logins_per_account: 10,
+            codes_per_address: 30,
+            codes_per_signup: 5,
+            mails_per_recipient: 5,
+        }
+    }
+}
+
+impl Default for BuilderConfig {
+    fn default() -> Self {
+        Self {
+            elixir_mirror: None,
+            buildpacks_dir: None,
+            at_once: 2,
+            minutes: 30,
+            memory_mib: 4096,
+            pids: 2048,
+            disk_mib: 10_240,
+            output_mib: 64,
+        }
+    }
+}
+
+impl Default for SlugsConfig {
+    fn default() -> Self {
+        Self { store: SlugStore::Local, url_seconds: 900, cache_mib: 4096, s3: S3Config::default() }
+    }
+}
+
+impl Default for DeployConfig {
+    fn default() -> Self {
+        Self { health_seconds: 60, drain_seconds: 30, grace_seconds: 30 }
+    }
+}
+
+impl Default for RouterTimeouts {
+    fn default() -> Self {
+        Self { connect_seconds: 5, response_seconds: 60, header_seconds: 15, idle_seconds: 3600 }
+    }
+}

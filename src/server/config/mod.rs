@@ -1,0 +1,275 @@
+//! What an operator may decide. Parsed once at start ([`ServerConfig::load`]): built-in defaults, then the file, then
+//! environment variables, then flags. Every key stands with its default in `config/server.toml`, which a test holds
+//! against these structs. Rooms never read the environment; they are handed their part as a value.
+
+mod addresses;
+mod defaults;
+mod load;
+mod unsafe_settings;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use super::domain::Hostname;
+
+pub use load::{ConfigError, Overrides};
+
+/// Everything.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// All state is in here; mode 0700. Empty in the file: the user's state folder.
+    pub data_dir: PathBuf,
+    /// Apps are `APP.DOMAIN`.
+    pub domain: Hostname,
+    /// Where the API and git listen.
+    pub api: SocketAddr,
+    /// Where visitors' plain HTTP listens.
+    pub http: SocketAddr,
+    /// Where visitors' TLS listens.
+    pub https: SocketAddr,
+    /// Where ssh listens.
+    pub ssh: SocketAddr,
+    /// Where apps run.
+    pub runtime: RuntimeChoice,
+    /// Whether apps end with the server. Otherwise they run on and the next server takes them over.
+    pub stop_apps_on_exit: bool,
+    /// Who may sign up.
+    pub signups: Signups,
+    /// What is logged, in `RUST_LOG`'s language.
+    pub log: String,
+    /// How it is written.
+    pub log_format: LogFormat,
+    /// As clients reach the API, when not as it listens.
+    pub api_url: Option<Url>,
+    /// As `git push` reaches the platform, when not under `api_url`.
+    pub git_url: Option<Url>,
+    /// As browsers reach `DOMAIN`, when not `http://DOMAIN:PORT`; an app's URL has its name in front of the host.
+    pub app_url: Option<Url>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "load::networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Sending mail.
+    pub smtp: SmtpConfig,
+    /// How much of everything.
+    pub limits: Limits,
+    /// How often strangers may try.
+    pub rates: Rates,
+    /// Building slugs.
+    pub builder: BuilderConfig,
+    /// Keeping slugs.
+    pub slugs: SlugsConfig,
+    /// Replacing old by new.
+    pub deploy: DeployConfig,
+    /// Between visitors and apps.
+    pub router: RouterTimeouts,
+    /// The file all this was read from, if any.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+}
+
+/// Where apps run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeChoice {
+    /// Whatever this machine has.
+    Auto,
+    /// Under bubblewrap on this machine.
+    Local,
+    /// In Docker.
+    Docker,
+    /// On Kubernetes.
+    Kubernetes,
+}
+
+/// Who may sign up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signups {
+    /// One person, the operator.
+    First,
+    /// Anybody with an e-mail address.
+    Open,
+    /// Nobody.
+    Closed,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For eyes.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Mail. Without a host each mail is a file in `DATA/outbox`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SmtpConfig {
+    /// The relay.
+    pub host: Option<String>,
+    /// By default 587, 465 or 25, as `tls` has it.
+    pub port: Option<u16>,
+    /// How the connection is protected.
+    pub tls: SmtpTls,
+    /// To sign in with.
+    pub username: Option<String>,
+    /// To sign in with.
+    pub password: Option<SecretString>,
+    /// A file that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// The sender; by default `gigalixir@DOMAIN`.
+    pub from: Option<String>,
+}
+
+/// How an SMTP connection is protected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    /// Begins plain, must turn to TLS.
+    #[default]
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+    /// Not at all.
+    None,
+}
+
+/// How much of everything. A MiB is 1,048,576 bytes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// KiB of a JSON request.
+    pub body_kib: usize,
+    /// MiB of one push's pack.
+    pub pack_mib: u64,
+    /// MiB of one object in a pack, unpacked.
+    pub object_mib: u64,
+    /// Pushes received at once; others wait.
+    pub pushes_at_once: usize,
+    /// MiB of a slug.
+    pub slug_mib: u64,
+    /// MiB of log kept for each app.
+    pub log_mib: u64,
+    /// Releases kept for each app; at least 2, so that there is one to go back to.
+    pub releases_kept: u32,
+    /// Apps of one account.
+    pub apps_per_account: u32,
+}
+
+/// How often strangers may try: so many at once, then as many again evenly over the time. 0 is unlimited.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rates {
+    /// Failed sign-ins per address (IPv6: per /64) and minute.
+    pub logins_per_address: u32,
+    /// Failed sign-ins per account and minute.
+    pub logins_per_account: u32,
+    /// Signup steps and tokens tried per address and minute.
+    pub codes_per_address: u32,
+    /// Wrong codes per signup; then it begins anew.
+    pub codes_per_signup: u32,
+    /// Mails to one mail address per hour.
+    pub mails_per_recipient: u32,
+}
+
+/// Building slugs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuilderConfig {
+    /// Where precompiled Erlang and Elixir come from, when not from hex.pm's builds.
+    pub elixir_mirror: Option<Url>,
+    /// Buildpacks found here by name go before the built-in ones.
+    pub buildpacks_dir: Option<PathBuf>,
+    /// Builds at once; others wait.
+    pub at_once: usize,
+    /// Minutes of a build.
+    pub minutes: u64,
+    /// MiB of memory of a build.
+    pub memory_mib: u64,
+    /// Processes of a build.
+    pub pids: u32,
+    /// MiB that a build and its cache may write.
+    pub disk_mib: u64,
+    /// MiB that a build may say.
+    pub output_mib: u64,
+}
+
+/// Keeping slugs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SlugsConfig {
+    /// Where.
+    pub store: SlugStore,
+    /// Seconds that a signed slug URL is good for.
+    pub url_seconds: u64,
+    /// MiB of an S3 store's slugs kept on this disk.
+    pub cache_mib: u64,
+    /// The S3 store.
+    pub s3: S3Config,
+}
+
+/// Where slugs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlugStore {
+    /// `DATA/slugs`.
+    Local,
+    /// A bucket.
+    S3,
+}
+
+/// An S3-compatible store.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3Config {
+    /// Its address.
+    pub endpoint: Option<Url>,
+    /// An existing bucket.
+    pub bucket: Option<String>,
+    /// For signing; most stores do not mind.
+    pub region: Option<String>,
+    /// The access key's name.
+    pub access_key: Option<String>,
+    /// The access key's secret.
+    pub secret_key: Option<SecretString>,
+    /// A file that holds the secret.
+    pub secret_key_file: Option<PathBuf>,
+    /// In front of every key.
+    pub prefix: String,
+}
+
+/// Replacing old by new.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeployConfig {
+    /// Seconds a new release has to become healthy.
+    pub health_seconds: u64,
+    /// Seconds that requests on the old release have to end.
+    pub drain_seconds: u64,
+    /// Seconds between SIGTERM and SIGKILL.
+    pub grace_seconds: u64,
+}
+
+/// Between visitors and apps.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouterTimeouts {
+    /// Seconds to connect to an app.
+    pub connect_seconds: u64,
+    /// Seconds until an app begins its answer.
+    pub response_seconds: u64,
+    /// Seconds until a visitor has sent a request's headers.
+    pub header_seconds: u64,
+    /// Seconds that an upgraded connection may be silent.
+    pub idle_seconds: u64,
+}

@@ -1,0 +1,211 @@
+//! What makes releases: new code, an older release, another config. And the restart, which makes none.
+
+use std::collections::BTreeMap;
+
+use crate::server::domain::{App, AppId, ConfigVars, ReleaseVersion, Slug};
+use crate::server::progress::Progress;
+use crate::server::releases::{Blueprint, Target};
+use crate::server::steps;
+use crate::server::store::{Kind, OperationId, PushRef, SlugId};
+
+use super::plan::{self, Plan};
+use super::rollout::Rollout;
+use super::wishes::{HealthRules, Subject, workloads};
+use super::{DeployError, Deployer};
+
+/// New code for an app.
+#[derive(Debug, Clone)]
+pub struct Deploy {
+    /// Whose.
+    pub app: AppId,
+    /// The slug, whose archive is in the slug store.
+    pub slug: (SlugId, Slug),
+    /// The address of who deploys.
+    pub by: String,
+    /// What moves once it is committed.
+    pub push: Option<PushRef>,
+}
+
+/// A change that is live.
+#[derive(Debug, Clone, Copy)]
+pub struct Deployed {
+    /// The release.
+    pub version: ReleaseVersion,
+    /// The operation, for [`Deployer::ref_moved`].
+    pub operation: OperationId,
+}
+
+/// Whether what runs is replaced at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replace {
+    Now,
+    AtTheNextRestart,
+}
+
+impl Deployer {
+    /// Makes a release of new code and the present config, and makes it live. Returns when visitors are on it.
+    pub async fn deploy(&self, deploy: Deploy, progress: &Progress) -> Result<Deployed, DeployError> {
+        let heard = progress.clone();
+        self.in_turn(deploy.app, progress, move |this, app| async move {
+            let ground = this.0.rooms.releases.blueprint(&app).await?;
+            let summary = format!("Deploy {}", deploy.slug.1.sha.get(..7).unwrap_or(&deploy.slug.1.sha));
+            let blueprint = Blueprint { slug: Some(deploy.slug), summary, ..ground };
+            let begun = Begun { kind: Kind::Deploy, by: deploy.by, push: deploy.push, replace: Replace::Now };
+            this.release(&app, begun, blueprint, &heard).await
+        })
+        .await
+    }
+
+    /// Says that the ref of a deployed push has moved: nothing of it is left to do.
+    pub async fn ref_moved(&self, operation: OperationId) -> Result<(), DeployError> {
+        Ok(self.0.rooms.store.finish_push(operation).await?)
+    }
+
+    /// Makes a new release of what an older one last ran with: code, config and formation.
+    pub async fn rollback(&self, app: AppId, target: Target, by: String) -> Result<Deployed, DeployError> {
+        let silent = Progress::silent();
+        self.in_turn(app, &silent, move |this, app| async move {
+            let (version, ground) = this.0.rooms.releases.restore(app.id, target).await?;
+            let blueprint = Blueprint { summary: format!("Rollback to {version}."), ..ground };
+            let begun = Begun { kind: Kind::Rollback, by, push: None, replace: Replace::Now };
+            this.release(&app, begun, blueprint, &Progress::silent()).await
+        })
+        .await
+    }
+
+    /// Lays `changes` over the config. `None` if that changes nothing: then there is no release and no restart.
+    pub async fn set_config(
+        &self,
+        app: AppId,
+        changes: BTreeMap<String, String>,
+        avoid_restart: bool,
+        by: String,
+    ) -> Result<Option<Deployed>, DeployError> {
+        let summary = config_summary("Set", changes.keys());
+        let change = move |config: &ConfigVars| config.with(changes);
+        self.change_config(app, summary, avoid_restart, by, change).await
+    }
+
+    /// Takes `names` out of the config. `None` if none of them was in it.
+    pub async fn unset_config(
+        &self,
+        app: AppId,
+        names: Vec<String>,
+        avoid_restart: bool,
+        by: String,
+    ) -> Result<Option<Deployed>, DeployError> {
+        let summary = config_summary("Unset", names.iter());
+        let change = move |config: &ConfigVars| Ok(config.without(&names));
+        self.change_config(app, summary, avoid_restart, by, change).await
+    }
+
+    /// Replaces every replica by a new one of the live release. Without code or replicas there is nothing to do.
+    pub async fn restart(&self, app: AppId, by: String) -> Result<(), DeployError> {
+        let silent = Progress::silent();
+        self.in_turn(app, &silent, move |this, app| async move {
+            let rooms = &this.0.rooms;
+            let Some(release) = rooms.releases.live(app.id).await? else { return Ok(()) };
+            let Some(slug) = &release.slug else { return Ok(()) };
+            let rules = HealthRules::new(&release.config, this.0.settings.health_timeout)?;
+            let secrets = rooms.releases.secrets(app.id).await?;
+            let operation = rooms.releases.begin_without_release(app.id, Kind::Restart, &by).await?;
+            let subject = Subject {
+                app: &app.name,
+                domain: &this.0.settings.domain,
+                secrets: &secrets,
+                version: release.version,
+                slug,
+                config: &release.config,
+            };
+            let wanted = workloads(subject, &app.formation, operation.id.0, &rules, this.0.settings.uptime);
+            let plan = plan::renew(&this.0.fleet.serving(&app.name), wanted);
+            let formation = app.formation.clone();
+            let rollout = Rollout { operation, plan, formation, deployed: true, timeout: rules.timeout };
+            this.roll_out(&app, rollout, &Progress::silent()).await
+        })
+        .await
+    }
+
+    async fn change_config(
+        &self,
+        app: AppId,
+        summary: String,
+        avoid_restart: bool,
+        by: String,
+        change: impl FnOnce(&ConfigVars) -> Result<ConfigVars, crate::server::domain::Invalid> + Send + 'static,
+    ) -> Result<Option<Deployed>, DeployError> {
+        let replace = if avoid_restart { Replace::AtTheNextRestart } else { Replace::Now };
+        let silent = Progress::silent();
+        self.in_turn(app, &silent, move |this, app| async move {
+            let ground = this.0.rooms.releases.blueprint(&app).await?;
+            let config = change(&ground.config)?;
+            if config == ground.config {
+                return Ok(None);
+            }
+            let blueprint = Blueprint { config, summary, ..ground };
+            let begun = Begun { kind: Kind::Config, by, push: None, replace };
+            this.release(&app, begun, blueprint, &Progress::silent()).await.map(Some)
+        })
+        .await
+    }
+
+    /// Records a release and makes it live. All that can be found wrong is found before the record.
+    async fn release(
+        &self,
+        app: &App,
+        begun: Begun,
+        blueprint: Blueprint,
+        progress: &Progress,
+    ) -> Result<Deployed, DeployError> {
+        let rooms = &self.0.rooms;
+        let rules = HealthRules::new(&blueprint.config, self.0.settings.health_timeout)?;
+        let secrets = rooms.releases.secrets(app.id).await?;
+        let operation = rooms.releases.begin(app.id, begun.kind, &begun.by, begun.push, &blueprint).await?;
+        steps::reached("release.recorded");
+        // `begin` was given a blueprint, so it made a release.
+        let version = operation.release.ok_or(DeployError::Interrupted)?;
+        let wanted = blueprint.slug.as_ref().map(|(_, slug)| {
+            let (app, domain, config) = (&app.name, &self.0.settings.domain, &blueprint.config);
+            let subject = Subject { app, domain, secrets: &secrets, version, slug, config };
+            workloads(subject, &blueprint.formation, operation.id.0, &rules, self.0.settings.uptime)
+        });
+        let plan = match begun.replace {
+            Replace::Now => plan::renew(&self.0.fleet.serving(&app.name), wanted.unwrap_or_default()),
+            Replace::AtTheNextRestart => Plan::default(),
+        };
+        let deployed = Deployed { version, operation: operation.id };
+        let rollout = Rollout {
+            operation,
+            plan,
+            formation: blueprint.formation,
+            deployed: blueprint.slug.is_some(),
+            timeout: rules.timeout,
+        };
+        self.tell(app, &format!("{} {version}: {}", begun.by, blueprint.summary));
+        let outcome = self.roll_out(app, rollout, progress).await;
+        match &outcome {
+            Ok(()) => self.tell(app, &format!("Release {version} is live.")),
+            Err(error) => self.tell(app, &format!("Release {version} failed: {error}.")),
+        }
+        outcome.map(|()| deployed)
+    }
+
+    pub(super) fn tell(&self, app: &App, text: &str) {
+        tracing::info!(app.name = %app.name, "{text}");
+        self.0.rooms.log.platform(&app.name, text.to_owned());
+    }
+}
+
+/// How a release is begun.
+struct Begun {
+    kind: Kind,
+    by: String,
+    push: Option<PushRef>,
+    replace: Replace,
+}
+
+fn config_summary<'a>(verb: &str, names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    let noun = if names.len() == 1 { "var" } else { "vars" };
+    format!("{verb} {} config {noun}.", names.join(", "))
+}

@@ -1,0 +1,58 @@
+use crate::server::domain::Invalid;
+use crate::server::releases::ReleaseError;
+use crate::server::runtime::RuntimeError;
+use crate::server::store::StoreError;
+
+use super::RolloutFailure;
+
+/// Why a change was not made. The app is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The app is not there (any more).
+    #[error("there is no such app")]
+    NotFound,
+    /// Too many changes wait already, or the app is being destroyed.
+    #[error("the app is busy with earlier changes: try again later")]
+    Busy,
+    /// The person who waited has gone.
+    #[error("cancelled")]
+    Cancelled,
+    /// The server is stopping.
+    #[error("the server was stopped meanwhile: look at `gigalixir releases` and try again")]
+    Interrupted,
+    /// What was asked for cannot be.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The new replicas did not become healthy; `messages.rs` tells it at length.
+    #[error("{}", super::messages::reason(.0))]
+    Unhealthy(Box<RolloutFailure>),
+    /// There is no such release, or it cannot be had.
+    #[error(transparent)]
+    Release(ReleaseError),
+    /// The runtime's refusal.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The database's refusal.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for DeployError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound,
+            // An operation of the app has not ended, and it is not one that waits in our queue.
+            StoreError::Taken => Self::Busy,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<ReleaseError> for DeployError {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Store(error) => error.into(),
+            other => Self::Release(other),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The words for who waits for a deploy: what failed, what the replica said last, what to try.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::server::domain::{Exit, ExitReason, HealthCheck, Workload};
+
+use super::wishes::{HEALTH_PATH, HEALTH_TIMEOUT};
+use super::{DeployError, FailedCheck, RolloutFailure};
+
+/// "Starting web (1 replica) and worker (2 replicas) beside what runs."
+pub(super) fn starting(raise: &[Workload]) -> String {
+    let one = |workload: &Workload| match workload.replicas {
+        1 => format!("{} (1 replica)", workload.id.process),
+        count => format!("{} ({count} replicas)", workload.id.process),
+    };
+    format!("Starting {} beside what runs.", raise.iter().map(one).collect::<Vec<_>>().join(" and "))
+}
+
+/// One line: what failed.
+pub(super) fn reason(failure: &RolloutFailure) -> String {
+    let process = &failure.process;
+    match &failure.check {
+        FailedCheck::Ended(Exit { reason: ExitReason::OOMKilled, .. }) => {
+            format!("`{process}` was killed for using more memory than its size")
+        }
+        FailedCheck::Ended(exit) => format!("`{process}` ended with code {} before it was healthy", exit.code),
+        FailedCheck::NotReady { check: HealthCheck::Tcp, waited } => {
+            format!("`{process}` did not listen on its PORT within {}", shown(*waited))
+        }
+        FailedCheck::NotReady { check: HealthCheck::Http(path), waited } => {
+            format!("`{process}` did not answer GET {path} with 200 to 399 within {}", shown(*waited))
+        }
+        FailedCheck::NotReady { check: HealthCheck::Uptime(uptime), waited } => {
+            format!("`{process}` had not run for {} within {}", shown(*uptime), shown(*waited))
+        }
+        FailedCheck::NotStarted { waited } => format!("`{process}` could not be started within {}", shown(*waited)),
+    }
+}
+
+/// The whole story, for the terminal of who waits; ends with a line end.
+pub fn explain(error: &DeployError) -> String {
+    let mut text = format!("The new release was not made live: {error}.\n");
+    let DeployError::Unhealthy(failure) = error else { return text };
+    if let Some(instance) = &failure.instance {
+        // Writing to a string cannot fail.
+        let _ = match failure.last_lines.len() {
+            0 => writeln!(text, "\n{instance} wrote nothing to its standard output or error."),
+            count => writeln!(text, "\nThe last {count} lines of {instance}:"),
+        };
+        for line in &failure.last_lines {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    text.push_str("\nWhat you can try:\n");
+    for (number, advice) in (1..).zip(advice(failure)) {
+        let _ = writeln!(text, "  {number}. {advice}");
+    }
+    text.push_str("\nNothing has changed for your visitors. You can push the same commit again.\n");
+    text
+}
+
+fn advice(failure: &RolloutFailure) -> Vec<String> {
+    let process = &failure.process;
+    let logs = "Read the whole story: `gigalixir logs`.".to_owned();
+    let timeout =
+        format!("Give it more time: `gigalixir config:set {HEALTH_TIMEOUT}=180 --no-restart`, then push again.");
+    let specific = match &failure.check {
+        FailedCheck::Ended(Exit { reason: ExitReason::OOMKilled, .. }) => {
+            vec!["Make the replicas larger: `gigalixir ps:scale --size 1`.".to_owned()]
+        }
+        FailedCheck::Ended(Exit { code: 126 | 127, .. }) => vec![
+            format!("Check the command of `{process}` in the Procfile: 127 means not found, 126 not executable."),
+            "Check that the build made what the command names.".to_owned(),
+        ],
+        FailedCheck::Ended(_) => vec![
+            "Look for a missing config variable: `gigalixir config` lists what is set.".to_owned(),
+            format!("Start the command of `{process}` in the Procfile on your own machine, as in production."),
+        ],
+        FailedCheck::NotReady { check: HealthCheck::Tcp, .. } => vec![
+            "Listen on the port that the environment variable PORT names, on all addresses (0.0.0.0).".to_owned(),
+            "Phoenix: `http: [port: String.to_integer(System.get_env(\"PORT\"))]` and `server: true`.".to_owned(),
+            timeout,
+        ],
+        FailedCheck::NotReady { check: HealthCheck::Http(path), .. } => vec![
+            format!("Answer GET {path} with a status of 200 to 399, without a redirect to another host."),
+            format!("Ask for another path: `gigalixir config:set {HEALTH_PATH}=/health --no-restart`."),
+            timeout,
+        ],
+        FailedCheck::NotReady { .. } | FailedCheck::NotStarted { .. } => vec![timeout],
+    };
+    specific.into_iter().chain([logs]).collect()
+}
+
+fn shown(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        1 => "1 second".to_owned(),
+        seconds => format!("{seconds} seconds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::domain::ProcessType;
+
+    #[test]
+    fn a_pusher_reads_what_failed_the_last_lines_and_what_to_try() {
+        let exit = Exit { code: 1, reason: ExitReason::Error, at: jiff::Timestamp::UNIX_EPOCH };
+        let failure = RolloutFailure {
+            process: ProcessType::web(),
+            instance: Some("shop-web-7-1".to_owned()),
+            check: FailedCheck::Ended(exit),
+            last_lines: vec!["booting".to_owned(), "** (KeyError) key :url not found".to_owned()],
+        };
+        let wanted = concat!(
+            "The new release was not made live: `web` ended with code 1 before it was healthy.\n",
+            "\n",
+            "The last 2 lines of shop-web-7-1:\n",
+            "    booting\n",
+            "    ** (KeyError) key :url not found\n",
+            "\n",
+            "What you can try:\n",
+            "  1. Look for a missing config variable: `gigalixir config` lists what is set.\n",
+            "  2. Start the command of `web` in the Procfile on your own machine, as in production.\n",
+            "  3. Read the whole story: `gigalixir logs`.\n",
+            "\n",
+            "Nothing has changed for your visitors. You can push the same commit again.\n",
+        );
+        assert_eq!(explain(&DeployError::Unhealthy(Box::new(failure))), wanted);
+    }
+
+    #[test]
+    fn silence_is_named_too() {
+        let failure = RolloutFailure {
+            process: ProcessType::web(),
+            instance: Some("shop-web-7-1".to_owned()),
+            check: FailedCheck::NotReady { check: HealthCheck::Tcp, waited: Duration::from_secs(60) },
+            last_lines: Vec::new(),
+        };
+        let told = explain(&DeployError::Unhealthy(Box::new(failure)));
+        assert!(told.contains("`web` did not listen on its PORT within 60 seconds."), "{told}");
+        assert!(told.contains("shop-web-7-1 wrote nothing to its standard output or error."), "{told}");
+        assert!(told.contains("1. Listen on the port that the environment variable PORT names"), "{told}");
+    }
+}

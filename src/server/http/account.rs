@@ -1,0 +1,148 @@
+//! `/api/signup`, `/api/login`, `/api/users…`, `/api/api_keys…`.
+//!
+//! Signing in and up, and resets, are for strangers: those handlers do not look at a key, so a stale one in somebody's
+//! netrc does not stand in the way.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer::{Answer, created, ok};
+use super::auth::{SignedIn, basic};
+use super::error::HttpError;
+use super::extract::{JsonBody, Parameters};
+use super::origin::Origin;
+use crate::api::account::{Account, ChangePassword, EmailOnly, Key, SetPassword, SignedUp, SignupSession, SignupStep};
+use crate::server::actions::ActionError;
+use crate::server::actions::account::{Accounts, MintedKey};
+
+type Shared = State<Arc<Accounts>>;
+
+/// The step is told by which field is there; a later step's field goes first.
+pub(super) async fn signup(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(step): JsonBody<SignupStep>,
+) -> Answer {
+    let uuid = step.uuid.unwrap_or_default();
+    if let Some(tier) = step.tier {
+        let (user, key) = accounts.finish_signup(&uuid, &tier, from).await?;
+        return ok(SignedUp { email: user.email.to_string(), key: key.text });
+    }
+    if step.stripe_token.is_some() {
+        return refuse("stripe_token", "is not taken: this platform sells nothing, choose the free tier");
+    }
+    if step.promo_code.is_some() {
+        return refuse("promo_code", "is not known: this platform sells nothing");
+    }
+    if let Some(password) = step.password {
+        accounts.choose_password(&uuid, &password, from).await?;
+        return ok(SignupSession { uuid });
+    }
+    if let Some(code) = step.confirmation_code {
+        accounts.confirm_signup(&uuid, &code, from).await?;
+        return ok(SignupSession { uuid });
+    }
+    match step.email {
+        Some(email) => ok(SignupSession { uuid: accounts.begin_signup(&email, from).await? }),
+        None => refuse("email", "can't be blank"),
+    }
+}
+
+pub(super) async fn login(State(accounts): Shared, Origin(from): Origin, headers: HeaderMap) -> Answer {
+    let user = accounts.sign_in(&basic(&headers), from).await?;
+    ok(key(accounts.mint_key(user.id).await?))
+}
+
+pub(super) async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer {
+    ok(Account {
+        email: user.email.to_string(),
+        tier: "FREE".into(),
+        credit_cents: 0,
+        api_key_expires_at: Some(key_expires_at.to_string()),
+    })
+}
+
+/// The query of `POST /api/api_keys/regenerate`.
+#[derive(Deserialize)]
+pub(super) struct Regenerate {
+    #[serde(default)]
+    current_password: String,
+}
+
+pub(super) async fn regenerate_key(
+    State(accounts): Shared,
+    SignedIn { user, .. }: SignedIn,
+    Parameters(query): Parameters<Regenerate>,
+) -> Answer {
+    created(key(accounts.regenerate_key(&user, &query.current_password).await?))
+}
+
+pub(super) async fn change_password(
+    State(accounts): Shared,
+    SignedIn { user, .. }: SignedIn,
+    JsonBody(body): JsonBody<ChangePassword>,
+) -> Answer {
+    let Some(current) = body.current_password else { return refuse("current_password", "can't be blank") };
+    accounts.change_password(&user, &current, &body.new_password).await?;
+    ok(json!({ "message": "Password changed." }))
+}
+
+/// The form of 2017: signed in by the present password.
+pub(super) async fn change_password_2017(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<ChangePassword>,
+) -> Answer {
+    let tried = basic(&headers);
+    let user = accounts.sign_in(&tried, from).await?;
+    for credentials in &tried {
+        match accounts.change_password(&user, &credentials.secret, &body.new_password).await {
+            Err(ActionError::Invalid(why)) if why.field == "current_password" => {}
+            outcome => {
+                outcome?;
+                return ok(json!({ "message": "Password changed." }));
+            }
+        }
+    }
+    refuse("current_password", "is incorrect")
+}
+
+pub(super) async fn request_reset(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(body): JsonBody<EmailOnly>,
+) -> Answer {
+    accounts.request_reset(&body.email, from)?;
+    ok(json!({ "message": "If the address has an account, a mail is on its way." }))
+}
+
+pub(super) async fn reset_password(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(body): JsonBody<SetPassword>,
+) -> Answer {
+    accounts.reset_password(&body.token, &body.password, from).await?;
+    ok(json!({ "message": "Password set. All API keys have ended; log in again." }))
+}
+
+pub(super) async fn resend_confirmation(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(body): JsonBody<EmailOnly>,
+) -> Answer {
+    accounts.resend_confirmation(&body.email, from)?;
+    ok(json!({ "message": "If the address waits for confirmation, a mail is on its way." }))
+}
+
+fn key(MintedKey { text, expires_at }: MintedKey) -> Key {
+    Key { key: text, expires_at: expires_at.to_string() }
+}
+
+fn refuse(field: &'static str, message: &str) -> Answer {
+    Err(HttpError::from(ActionError::invalid(field, message)))
+}

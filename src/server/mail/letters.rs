@@ -1,0 +1,53 @@
+//! What the platform writes to people. Lines stay below 78 characters, subjects hold no secrets.
+
+use crate::server::domain::Hostname;
+
+/// A mail's words.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// One line.
+    pub subject: String,
+    /// Plain text.
+    pub body: String,
+}
+
+/// The code that confirms an address.
+pub fn confirmation(domain: &Hostname, code: &str, minutes: i64) -> Letter {
+    let body = format!(
+        "Somebody, probably you, signs up at the Gigalixir platform\n{domain} with this e-mail address.\n\n\
+         Your confirmation code is\n\n    {code}\n\n\
+         It is good for {minutes} minutes. If it was not you, do nothing.\n"
+    );
+    Letter { subject: format!("Your confirmation code for {domain}"), body }
+}
+
+/// Somebody signs up with an address that has an account.
+pub fn already_registered(domain: &Hostname) -> Letter {
+    let body = format!(
+        "Somebody, probably you, tried to sign up at the Gigalixir platform\n{domain} with this e-mail address, \
+         but it has an account already.\n\n\
+         Run `gigalixir login` to use it. If the password is lost:\n\n    gigalixir account:password:reset\n\n\
+         If it was not you, do nothing.\n"
+    );
+    Letter { subject: format!("You have an account at {domain}"), body }
+}
+
+/// The token that sets a new password.
+pub fn password_reset(domain: &Hostname, token: &str, minutes: i64) -> Letter {
+    let body = format!(
+        "Somebody, probably you, wants to set a new password for your account\nat the Gigalixir platform {domain}.\n\n\
+         To set it, run within {minutes} minutes\n\n    gigalixir account:password:set --token \\\n        {token}\n\n\
+         Every API key of the account ends with it, so log in again afterwards.\n\
+         If it was not you, do nothing: the password stays as it is.\n"
+    );
+    Letter { subject: format!("Set a new password at {domain}"), body }
+}
+
+/// A password was changed or reset.
+pub fn password_changed(domain: &Hostname) -> Letter {
+    let body = format!(
+        "The password of your account at the Gigalixir platform\n{domain} was changed just now.\n\n\
+         If it was not you, set another at once:\n\n    gigalixir account:password:reset\n"
+    );
+    Letter { subject: format!("Your password at {domain} was changed"), body }
+}

@@ -1,0 +1,286 @@
+//! One push, from its first byte to its report: take in, wait for the app's turn, decide, deploy, move refs.
+
+use std::io::BufReader;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt;
+use tokio::sync::{MutexGuard, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::body::Body;
+use super::decide::{Verdict, decide};
+use super::error::{ReceiverError, Rejected};
+use super::protocol::{Command, Request};
+use super::quarantine::Quarantine;
+use super::report::Report;
+use super::{ByteStream, Deploys, Receiver, Room, answer, blocking, checkout, connectivity, refs, repack, repository};
+use crate::server::domain::{AppName, Email, Push};
+use crate::server::progress::Progress;
+use crate::server::steps;
+
+/// Who pushes where, and what the request's headers ask for.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    /// The app, which the person may push to.
+    pub app: AppName,
+    /// The person.
+    pub by: Email,
+    /// `GIGALIXIR-CLEAN: true`.
+    pub clean: bool,
+    /// `GIGALIXIR-HOT: true`.
+    pub hot: bool,
+}
+
+/// A flag for gix that is raised when the token fires, as long as the handle lives.
+pub(super) fn interrupt(token: &CancellationToken) -> (Arc<AtomicBool>, AbortOnDropHandle<()>) {
+    let (raised, token) = (Arc::new(AtomicBool::new(token.is_cancelled())), token.clone());
+    let flag = Arc::clone(&raised);
+    let watch = tokio::spawn(async move {
+        token.cancelled().await;
+        flag.store(true, Ordering::Relaxed);
+    });
+    (raised, AbortOnDropHandle::new(watch))
+}
+
+/// See [`Receiver::push`].
+pub(super) async fn answer(
+    receiver: Arc<Receiver>,
+    visit: Visit,
+    body: ByteStream,
+    gzip: bool,
+    deploys: Arc<dyn Deploys>,
+) -> Result<ByteStream, Rejected> {
+    let mut body = Body::new(body, gzip, receiver.limits.pack_bytes);
+    let request = match body.request(receiver.limits.commands).await {
+        Ok(request) => request,
+        Err(wrong) => {
+            body.drain().await;
+            return Err(Rejected::Malformed(wrong));
+        }
+    };
+    if request.commands.is_empty() {
+        // A flush alone asks whether a long body would be let in; there is nothing to report.
+        body.drain().await;
+        return Ok(futures_util::stream::empty().boxed());
+    }
+    let (progress, listener) = Progress::channel();
+    let (tell, report) = oneshot::channel();
+    let (capabilities, read) = (request.capabilities, body.wholly_read());
+    let session = Session { receiver, visit, deploys, progress, request };
+    tokio::spawn(async move {
+        // A client that has gone needs no report.
+        let _ = tell.send(session.run(body).await);
+    });
+    read.cancelled().await;
+    Ok(answer::stream(capabilities, listener, report))
+}
+
+struct Session {
+    receiver: Arc<Receiver>,
+    visit: Visit,
+    deploys: Arc<dyn Deploys>,
+    progress: Progress,
+    request: Request,
+}
+
+/// What was taken in: the objects, and the reasons against single commands.
+struct TakenIn {
+    quarantine: Arc<Quarantine>,
+    against: Vec<Option<String>>,
+}
+
+impl Session {
+    async fn run(self, body: Body) -> Report {
+        let room = self.receiver.room(&self.visit.app);
+        let outcome = {
+            let _objects = room.objects.read().await;
+            self.work(body, &room).await
+        };
+        if outcome.is_ok() {
+            repack::when_due(&self.receiver, &self.visit.app);
+        }
+        outcome.unwrap_or_else(|reason| Report {
+            refs: self.commands().map(|command| (command.name.clone(), Err("unpacker error".to_owned()))).collect(),
+            unpack: Err(reason),
+        })
+    }
+
+    /// The report, or why nothing of the push could be looked at.
+    async fn work(&self, body: Body, room: &Room) -> Result<Report, String> {
+        let taken = self.take_in(body).await?;
+        steps::reached("push.received");
+        let _turn = self.turn(room).await?;
+        let verdicts = self.verdicts(&taken).await?;
+        let mut outcomes: Vec<_> = verdicts
+            .iter()
+            .map(|verdict| match verdict {
+                Verdict::Refused(reason) => Err(reason.clone()),
+                _ => Ok(()),
+            })
+            .collect();
+        if !self.given_up(&mut outcomes) {
+            if let Some(index) = verdicts.iter().position(|verdict| *verdict == Verdict::Deployed) {
+                outcomes[index] = self.deploy(&self.request.commands[index], &taken.quarantine).await;
+            }
+            if !self.given_up(&mut outcomes) {
+                self.move_refs(&taken.quarantine, &mut outcomes).await;
+                self.explain(&verdicts, &outcomes).await;
+            }
+        }
+        let refs = self.commands().map(|command| command.name.clone()).zip(outcomes).collect();
+        Ok(Report { unpack: Ok(()), refs })
+    }
+
+    fn commands(&self) -> impl Iterator<Item = &Command> {
+        self.request.commands.iter()
+    }
+
+    /// Reads the pack and everything behind it; whatever goes wrong, the body is read to its end.
+    async fn take_in(&self, mut body: Body) -> Result<TakenIn, String> {
+        let _place = self.receiver.packs.acquire().await.map_err(|error| error.to_string())?;
+        let (path, limit) = (self.receiver.path(&self.visit.app), self.receiver.limits.object_bytes);
+        let (interrupt, _watch) = interrupt(self.progress.cancelled());
+        let (commands, has_pack) = (self.request.commands.clone(), self.request.has_pack());
+        let runtime = tokio::runtime::Handle::current();
+        blocking(move || {
+            let quarantine = Quarantine::new(&path);
+            let received = match &quarantine {
+                Ok(quarantine) if has_pack => {
+                    quarantine.receive(&mut BufReader::with_capacity(64 * 1024, body.blocking()), limit, &interrupt)
+                }
+                _ => Ok(()),
+            };
+            runtime.block_on(body.drain());
+            let quarantine = quarantine.map_err(|error| logged(&error))?;
+            received.map_err(Told)?;
+            let against = connectivity::check(&quarantine, &commands, &interrupt).map_err(|error| logged(&error))?;
+            Ok(TakenIn { quarantine: Arc::new(quarantine), against })
+        })
+        .await
+        .map_err(|Told(reason)| reason)
+    }
+
+    /// Waits until no other push to the app is at work.
+    async fn turn<'a>(&self, room: &'a Room) -> Result<MutexGuard<'a, ()>, String> {
+        if let Ok(turn) = room.turn.try_lock() {
+            return Ok(turn);
+        }
+        self.progress.line(format!("Waiting for another push to `{}` to finish ...", self.visit.app)).await;
+        tokio::select! {
+            turn = room.turn.lock() => Ok(turn),
+            () = self.progress.cancelled().cancelled() => Err("cancelled".to_owned()),
+        }
+    }
+
+    async fn verdicts(&self, taken: &TakenIn) -> Result<Vec<Verdict>, String> {
+        let path = self.receiver.path(&self.visit.app);
+        let refs = blocking(move || refs::snapshot(&repository::open(&path)?)).await;
+        let mut verdicts = decide(&self.request.commands, &refs.map_err(|error: ReceiverError| logged(&error).0)?);
+        for (verdict, reason) in verdicts.iter_mut().zip(&taken.against) {
+            if let (Some(reason), false) = (reason, matches!(verdict, Verdict::Refused(_))) {
+                *verdict = Verdict::Refused(reason.clone());
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Of an atomic push nothing is done as soon as one part cannot be; true if so.
+    fn given_up(&self, outcomes: &mut [Result<(), String>]) -> bool {
+        let give_up = self.request.capabilities.atomic && outcomes.iter().any(Result::is_err);
+        if give_up {
+            for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+                *outcome = Err("atomic push failed".to_owned());
+            }
+        }
+        give_up || outcomes.iter().all(Result::is_err)
+    }
+
+    async fn deploy(&self, command: &Command, quarantine: &Arc<Quarantine>) -> Result<(), String> {
+        let (mut clean, mut hot) = (self.visit.clean, self.visit.hot);
+        for option in &self.request.options {
+            match option.as_str() {
+                "clean" => clean = true,
+                "hot" => hot = true,
+                other => {
+                    let text = format!("Warning: the push option `{other}` means nothing here; `clean` and `hot` do.");
+                    self.progress.line(text).await;
+                }
+            }
+        }
+        let request = checkout::Wanted {
+            app: self.visit.app.clone(),
+            commit: command.new,
+            work: self.receiver.work(),
+            limits: self.receiver.limits.clone(),
+        };
+        let source = checkout::prepare(request, Arc::clone(quarantine), &self.progress).await?;
+        steps::reached("push.checked_out");
+        let push = Push {
+            app: self.visit.app.clone(),
+            by: self.visit.by.clone(),
+            reference: command.name.clone(),
+            commit: command.new.to_string(),
+            clean,
+            hot,
+        };
+        self.deploys.deploy(push, source, &self.progress).await
+    }
+
+    /// Moves the refs whose outcome is still good; together if the push is atomic, else each by itself.
+    async fn move_refs(&self, quarantine: &Arc<Quarantine>, outcomes: &mut [Result<(), String>]) {
+        let good: Vec<usize> = (0..outcomes.len()).filter(|n| outcomes[*n].is_ok()).collect();
+        let commands: Vec<Command> = good.iter().map(|n| self.request.commands[*n].clone()).collect();
+        let (path, quarantine) = (self.receiver.path(&self.visit.app), Arc::clone(quarantine));
+        let atomic = self.request.capabilities.atomic;
+        let moved = blocking(move || {
+            quarantine.promote()?;
+            let repository = repository::open(&path)?;
+            let groups = commands.chunks(if atomic { commands.len().max(1) } else { 1 });
+            let moved = groups.flat_map(|group| {
+                let outcome = refs::apply(&repository, &group.iter().collect::<Vec<_>>());
+                std::iter::repeat_n(outcome, group.len())
+            });
+            Ok::<_, ReceiverError>(moved.collect::<Vec<_>>())
+        })
+        .await;
+        let moved = moved.unwrap_or_else(|error| vec![Err(logged(&error).0); good.len()]);
+        steps::reached("push.ref_moved");
+        for (n, outcome) in good.into_iter().zip(moved) {
+            outcomes[n] = outcome;
+        }
+    }
+
+    /// Says what a person might not expect.
+    async fn explain(&self, verdicts: &[Verdict], outcomes: &[Result<(), String>]) {
+        for ((command, verdict), _) in
+            self.commands().zip(verdicts).zip(outcomes).filter(|(_, outcome)| outcome.is_ok())
+        {
+            let deployed = refs::DEPLOYED.contains(&command.name.as_str());
+            let text = match verdict {
+                Verdict::Deleted if deployed => format!("`{}` is deleted; the app keeps running.", command.name),
+                Verdict::Stored if !deployed => {
+                    format!("`{}` is stored and not deployed; only `master` and `main` deploy.", command.name)
+                }
+                _ => continue,
+            };
+            self.progress.line(text).await;
+        }
+    }
+}
+
+/// A reason for the pusher's eyes.
+struct Told(String);
+
+impl From<ReceiverError> for Told {
+    fn from(error: ReceiverError) -> Self {
+        logged(&error)
+    }
+}
+
+/// A fault of the server's is logged with its causes; the pusher learns that it was none of theirs.
+fn logged(error: &ReceiverError) -> Told {
+    tracing::error!(error = super::error::reasons(error), "A push failed in the repository");
+    Told("the server could not work on the repository; nothing has changed".to_owned())
+}

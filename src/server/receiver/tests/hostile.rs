@@ -1,0 +1,86 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::harness::{House, house, house_with};
+use crate::server::receiver::Limits;
+
+/// Sends a body as a push and returns the whole answer.
+fn post(house: &House, body: &[u8], more: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", house.port)).unwrap();
+    let head = format!(
+        "POST /my-app.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Basic bWVAZXhhbXBsZS5jb206a2V5\r\n\
+         Connection: close\r\nContent-Length: {}\r\n{more}\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn command(old: &str, new: &str, name: &str) -> Vec<u8> {
+    let line = format!("{old} {new} {name}\0report-status");
+    format!("{:04x}{line}0000", line.len() + 4).into_bytes()
+}
+
+const NULL: &str = "0000000000000000000000000000000000000000";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_packs_are_refused_and_leave_nothing() {
+    let house = house().await;
+    let work = house.working_copy("work", "my-app");
+    let commit = work.ok(&["rev-parse", "HEAD"]);
+    work.ok(&["repack", "-adq"]);
+    let folder = work.path.join(".git/objects/pack");
+    let pack = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let pack = std::fs::read(pack.into_iter().find(|path| path.extension().is_some_and(|end| end == "pack")).unwrap());
+    let pack = pack.unwrap();
+    let push = |pack: &[u8]| post(&house, &[command(NULL, &commit, "refs/heads/master"), pack.to_vec()].concat(), "");
+    let mut wrong_sum = pack.clone();
+    *wrong_sum.last_mut().unwrap() ^= 1;
+    let mut wrong_middle = pack.clone();
+    wrong_middle[40] ^= 0x55;
+    let followed = [pack.clone(), b"something more".to_vec()].concat();
+    for bad in [&pack[..pack.len() - 30], &pack[..8], &[], &wrong_sum, &wrong_middle, &followed, b"not a pack at all"] {
+        let told = push(bad);
+        assert!(told.contains("unpack ") && !told.contains("unpack ok"), "{told}");
+        assert!(told.contains("ng refs/heads/master unpacker error"), "{told}");
+        assert_eq!(house.leftovers("my-app"), Vec::<String>::new());
+        assert_eq!(house.packs("my-app"), 0);
+    }
+    let told = push(&pack);
+    assert!(told.contains("unpack ok") && told.contains("ok refs/heads/master"), "{told}");
+    let unknown = "1".repeat(40);
+    let told = post(&house, &[command(NULL, &unknown, "refs/heads/x"), pack.clone()].concat(), "");
+    assert!(told.contains("ng refs/heads/x missing necessary objects"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_none() {
+    let house = house().await;
+    assert!(post(&house, b"0000", "").starts_with("HTTP/1.1 200"));
+    for bad in [&b""[..], b"zzzz", b"0010too short", b"000ahello\n0000", b"0001"] {
+        let told = post(&house, bad, "");
+        assert!(told.starts_with("HTTP/1.1 400"), "{told}");
+    }
+    let told = post(&house, b"0000", "Content-Encoding: gzip\r\n");
+    assert!(told.starts_with("HTTP/1.1 400"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_refused() {
+    let house = house_with(Limits { pack_bytes: 3 << 20, object_bytes: 2 << 20, ..Limits::default() }).await;
+    let work = house.working_copy("work", "my-app");
+    work.ok(&["push", "gigalixir", "master"]);
+    work.commit("zeros", &"\0".repeat(3 << 20));
+    let told = work.fails(&["push", "gigalixir", "master"]);
+    assert!(told.contains("too large to fit"), "{told}");
+    work.ok(&["reset", "-q", "--hard", "HEAD^"]);
+    work.bulk("data", 5 << 20);
+    work.commit_all("bulk");
+    let told = work.fails(&["push", "gigalixir", "master"]);
+    assert!(told.contains("larger than the limit"), "{told}");
+    assert_eq!(house.leftovers("my-app"), Vec::<String>::new());
+    assert_eq!(house.packs("my-app"), 1);
+}

@@ -1,1 +1,0 @@
-//! releases: being written.

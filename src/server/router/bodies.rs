@@ -1,0 +1,205 @@
+//! The bytes between a client and a backend.
+//!
+//! Reading an answer drives the [`Link`] it comes over. One case needs a task of its own: an app that answers before it
+//! has read the whole request must be written to and read from independently, or both sides could wait for each other.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::inflight::Lease;
+use super::link::Link;
+use super::patience::Activity;
+
+/// A request's body on its way to a backend.
+pub(super) enum RequestBody {
+    /// There is none; such a request can be made again.
+    Empty,
+    /// As the client sends it.
+    Stream {
+        /// From the client.
+        incoming: Incoming,
+        /// Raised when it has been sent, or given up.
+        _over: Over,
+    },
+}
+
+/// Raises its flag when dropped.
+pub(super) struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl RequestBody {
+    /// The body, and how to see later whether it is over.
+    pub(super) fn new(incoming: Incoming) -> (Self, Option<Arc<AtomicBool>>) {
+        if incoming.is_end_stream() {
+            return (Self::Empty, None);
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        (Self::Stream { incoming, _over: Over(Arc::clone(&over)) }, Some(over))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Stream { incoming, .. } => Pin::new(incoming).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Stream { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+/// An answer's body on its way to the client.
+pub(super) struct AnswerBody {
+    source: Source,
+    activity: Arc<Activity>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and moves once")]
+enum Source {
+    Page(Full<Bytes>),
+    Backend(Answer),
+}
+
+/// A backend's answer: its body, the connection it comes over, and the request's place in the count.
+pub(super) struct Answer {
+    incoming: Incoming,
+    /// `None` when the connection is kept for another request already, or runs by itself.
+    link: Option<Link>,
+    lease: Option<Lease>,
+    keep_most: usize,
+    broken: Option<hyper::Error>,
+}
+
+impl Answer {
+    /// `keep_most`: how many idle connections the backend's pool may hold.
+    pub(super) async fn new(incoming: Incoming, link: Link, lease: Lease, sent: bool, keep_most: usize) -> Self {
+        let mut answer = Self { incoming, link: Some(link), lease: Some(lease), keep_most, broken: None };
+        if answer.incoming.is_end_stream() {
+            poll_fn(|context| {
+                answer.finish(context);
+                Poll::Ready(())
+            })
+            .await;
+        } else if !sent && let Some(mut link) = answer.link.take() {
+            tokio::spawn(async move { link.run().await });
+        }
+        answer
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = match (Pin::new(&mut self.incoming).poll_frame(context), &mut self.link) {
+            (Poll::Pending, Some(link)) => {
+                link.drive(context);
+                ready!(Pin::new(&mut self.incoming).poll_frame(context))
+            }
+            (polled, _) => ready!(polled),
+        };
+        if let Some(Err(error)) = frame {
+            // An error makes hyper drop what it has buffered. Waiting once lets the client have what did come.
+            self.broken = Some(error);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if frame.is_none() || self.incoming.is_end_stream() {
+            self.finish(context);
+        }
+        Poll::Ready(frame)
+    }
+
+    /// The body has come to its end: the request is over, and its connection free for the next.
+    fn finish(&mut self, context: &mut Context<'_>) {
+        let lease = self.lease.take();
+        if let (Some(mut link), Some(lease)) = (self.link.take(), lease) {
+            link.drive(context);
+            if link.is_ready() {
+                lease.give_back(link, self.keep_most);
+            }
+        }
+    }
+}
+
+impl AnswerBody {
+    /// A page of ours.
+    pub(super) fn page(page: Bytes, activity: Arc<Activity>) -> Self {
+        Self { source: Source::Page(Full::new(page)), activity }
+    }
+
+    /// A backend's.
+    pub(super) fn backend(answer: Answer, activity: Arc<Activity>) -> Self {
+        Self { source: Source::Backend(answer), activity }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.source {
+            Source::Page(page) => Pin::new(page).poll_frame(context).map_err(|never| match never {}),
+            Source::Backend(answer) => answer.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Page(page) => page.is_end_stream(),
+            Source::Backend(answer) => answer.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Page(page) => page.size_hint(),
+            Source::Backend(answer) => answer.incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.activity.answered();
+    }
+}

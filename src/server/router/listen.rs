@@ -1,0 +1,145 @@
+//! Accepting clients, serving each, and ending well.
+//!
+//! Ending: what the kernel has queued is still accepted, every answer from then on says `Connection: close`, idle
+//! connections get [`LINGER`] to make use of that (a client may be sending just now), requests in flight get the drain
+//! timeout. So nobody who was let in loses a request, unless it outlasts the drain.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::future::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::forwarded::Peer;
+use super::patience::{Activity, Limits, Watchdog, Watched};
+use super::proxy;
+
+/// How long an idle connection may still bring a request after shutdown was asked for.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long to wait when the machine is out of file descriptors.
+const OUT_OF_FILES: Duration = Duration::from_millis(50);
+
+/// One client connection, shared by its requests.
+pub(super) struct Client {
+    pub shared: Arc<Shared>,
+    pub peer: Peer,
+    pub activity: Arc<Activity>,
+    /// Set when every answer shall be the connection's last.
+    pub closing: AtomicBool,
+    /// Its place among the connections there may be; a tunnel keeps it.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Serves until `shutdown`, then drains.
+pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, shutdown: CancellationToken) {
+    loop {
+        let Ok(permit) = Arc::clone(&shared.connections).acquire_owned().await else { return };
+        match listener.accept().with_cancellation_token(&shutdown).await {
+            Some(accepted) => admit(&shared, accepted, permit, &shutdown).await,
+            None => break,
+        }
+    }
+    while let Some(accepted) = futures_util::FutureExt::now_or_never(listener.accept()) {
+        let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else { break };
+        admit(&shared, accepted, permit, &shutdown).await;
+    }
+    drop(listener);
+    drain(&shared).await;
+}
+
+async fn drain(shared: &Shared) {
+    let limit = shared.config.drain_timeout;
+    shared.tasks.close();
+    if tokio::time::timeout(limit, shared.tasks.wait()).await.is_err() {
+        let connections = shared.tasks.len();
+        tracing::warn!(connections, "cut off connections that were still busy {limit:?} after shutdown was asked for");
+    }
+    shared.abort.cancel();
+    shared.tasks.wait().await;
+}
+
+async fn admit(
+    shared: &Arc<Shared>,
+    accepted: std::io::Result<(TcpStream, SocketAddr)>,
+    permit: OwnedSemaphorePermit,
+    shutdown: &CancellationToken,
+) {
+    let (stream, address) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) if is_about_the_client(&error) => return,
+        Err(error) => {
+            tracing::warn!(%error, "could not accept a connection");
+            return tokio::time::sleep(OUT_OF_FILES).await;
+        }
+    };
+    // Refused only by a socket that is gone already.
+    let _ = stream.set_nodelay(true);
+    let client = Arc::new(Client {
+        peer: Peer::new(address.ip(), false, &shared.config.trusted_proxies),
+        activity: Arc::new(Activity::new()),
+        closing: AtomicBool::new(shutdown.is_cancelled()),
+        shared: Arc::clone(shared),
+        _permit: permit,
+    });
+    let stopping = shutdown.child_token();
+    shared.tasks.spawn(serve_client(client, stream, stopping));
+}
+
+fn is_about_the_client(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Serves one client over any stream.
+async fn serve_client<S>(client: Arc<Client>, stream: S, stopping: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let config = &client.shared.config;
+    let limits = Limits { head: config.header_timeout, between: config.keep_alive_timeout };
+    let watchdog = Watchdog::new(Arc::clone(&client.activity), limits);
+    let service = service_fn(|request| proxy::answer(Arc::clone(&client), request));
+    let connection = http1::Builder::new()
+        .max_headers(config.max_headers)
+        .max_buf_size(config.max_head_bytes.max(8192))
+        .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(&client.activity))), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return told(ended),
+        () = watchdog => return,
+        () = stopping.cancelled() => client.closing.store(true, Relaxed),
+    }
+    let abort = client.shared.abort.child_token();
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return told(ended),
+        () = abort.cancelled() => return,
+        () = tokio::time::sleep(LINGER) => connection.as_mut().graceful_shutdown(),
+    }
+    if !client.activity.was_used() {
+        return;
+    }
+    tokio::select! {
+        ended = connection => told(ended),
+        () = abort.cancelled() => {}
+    }
+}
+
+fn told(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(error = &error as &dyn std::error::Error, "a client connection ended early");
+    }
+}

@@ -1,0 +1,177 @@
+//! The table in force, with what the router adds to it: a pool and a load for each backend.
+//!
+//! Readers load one pointer. Writing (a new table) happens under a lock that no request takes; a backend that stays
+//! keeps its pool and its load across tables.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::inflight::Lease;
+use super::upstream::Upstream;
+use crate::server::domain::{AppName, Backend, Route, RouteState, RouteTable};
+
+/// Where a host leads, with its backends' connections.
+pub(super) struct Target {
+    route: Arc<Route>,
+    upstreams: Box<[Arc<Upstream>]>,
+    /// Who is looked at first, so that equals take turns.
+    turn: AtomicUsize,
+}
+
+impl Target {
+    pub(super) fn app(&self) -> &AppName {
+        &self.route.app
+    }
+
+    pub(super) fn state(&self) -> &RouteState {
+        &self.route.state
+    }
+
+    /// The backend with the fewest requests in flight that is not in `tried`; equals take turns.
+    pub(super) fn pick(&self, tried: &[usize]) -> Option<(usize, Lease)> {
+        let count = self.upstreams.len();
+        let mut refused = Vec::new();
+        let first = if count > 1 { self.turn.fetch_add(1, Relaxed) } else { 0 };
+        loop {
+            let index = (0..count)
+                .map(|step| first.wrapping_add(step) % count)
+                .filter(|index| !tried.contains(index) && !refused.contains(index))
+                .min_by_key(|index| self.upstreams[*index].load().requests())?;
+            match Lease::of(&self.upstreams[index]) {
+                Some(lease) => return Some((index, lease)),
+                None => refused.push(index),
+            }
+        }
+    }
+}
+
+/// One table, ready to be read.
+#[derive(Default)]
+pub(super) struct Snapshot {
+    hosts: HashMap<String, Arc<Target>>,
+}
+
+/// The table in force.
+pub(super) struct Published {
+    current: ArcSwap<Snapshot>,
+    book: Mutex<Book>,
+}
+
+struct Book {
+    table: watch::Receiver<Arc<RouteTable>>,
+    applied: Arc<RouteTable>,
+    /// Every backend of the table, and those retired ones that still have requests in flight.
+    upstreams: HashMap<Backend, Arc<Upstream>>,
+}
+
+impl Published {
+    pub(super) fn new(table: watch::Receiver<Arc<RouteTable>>) -> Self {
+        let book = Book { table, applied: Arc::default(), upstreams: HashMap::new() };
+        let published = Self { current: ArcSwap::default(), book: Mutex::new(book) };
+        published.refresh();
+        published
+    }
+
+    /// Where a host (lower case, no port) leads.
+    pub(super) fn target(&self, host: &str) -> Option<Arc<Target>> {
+        self.current.load().hosts.get(host).cloned()
+    }
+
+    pub(super) fn upstream(&self, backend: &Backend) -> Option<Arc<Upstream>> {
+        self.book().upstreams.get(backend).cloned()
+    }
+
+    /// Puts the newest table in force.
+    pub(super) fn refresh(&self) {
+        let mut book = self.book();
+        let table = Arc::clone(&book.table.borrow_and_update());
+        if Arc::ptr_eq(&table, &book.applied) {
+            return;
+        }
+        let old = std::mem::take(&mut book.upstreams);
+        let (snapshot, upstreams) = build(&table, &old);
+        book.applied = table;
+        book.upstreams = upstreams;
+        self.current.store(Arc::new(snapshot));
+        for (backend, upstream) in old {
+            if let Entry::Vacant(free) = book.upstreams.entry(backend) {
+                upstream.load().set_retired(true);
+                upstream.close_idle();
+                if !upstream.load().is_drained() {
+                    free.insert(upstream);
+                }
+            }
+        }
+    }
+
+    /// Closes connections idle for longer than `limit`, and forgets backends that are drained.
+    fn sweep(&self, limit: Duration) {
+        let mut book = self.book();
+        book.upstreams.retain(|_, upstream| !upstream.load().is_drained());
+        let upstreams: Vec<_> = book.upstreams.values().cloned().collect();
+        drop(book);
+        upstreams.iter().for_each(|upstream| upstream.close_idle_since(limit));
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn build(table: &RouteTable, old: &HashMap<Backend, Arc<Upstream>>) -> (Snapshot, HashMap<Backend, Arc<Upstream>>) {
+    let mut upstreams: HashMap<Backend, Arc<Upstream>> = HashMap::new();
+    let mut targets: HashMap<*const Route, Arc<Target>> = HashMap::new();
+    let mut upstream = |backend: &Backend| {
+        let kept = upstreams.entry(backend.clone()).or_insert_with(|| match old.get(backend) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Upstream::new(backend.clone())),
+        });
+        kept.load().set_retired(false);
+        Arc::clone(kept)
+    };
+    let hosts = table
+        .hosts
+        .iter()
+        .map(|(host, route)| {
+            // Hosts of one app share one route, and with it the turns its backends take.
+            let target = targets.entry(Arc::as_ptr(route)).or_insert_with(|| {
+                let backends: &[Backend] = if let RouteState::Serving(list) = &route.state { list } else { &[] };
+                let upstreams = backends.iter().map(&mut upstream).collect();
+                Arc::new(Target { route: Arc::clone(route), upstreams, turn: AtomicUsize::new(0) })
+            });
+            (host.as_str().to_owned(), Arc::clone(target))
+        })
+        .collect();
+    (Snapshot { hosts }, upstreams)
+}
+
+/// Follows the table until `stop`.
+pub(super) fn spawn_keeper(
+    published: Arc<Published>,
+    mut table: watch::Receiver<Arc<RouteTable>>,
+    idle_limit: Duration,
+    stop: CancellationToken,
+) {
+    tokio::spawn(async move {
+        let mut sweep = tokio::time::interval(idle_limit / 2);
+        let mut open = true;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = table.changed(), if open => match changed {
+                    Ok(()) => published.refresh(),
+                    // Nobody will send a table again; the last one stays in force.
+                    Err(_) => open = false,
+                },
+                _ = sweep.tick() => published.sweep(idle_limit),
+            }
+        }
+    });
+}

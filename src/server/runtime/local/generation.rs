@@ -1,0 +1,195 @@
+//! One generation: a task that alone decides which replicas it has, so that no two orders for it can cross.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::super::RuntimeError;
+use super::super::spec::{self, Place};
+use super::folder::{self, SLUG, SPEC, STOPPING, Spec, WORKLOAD};
+use super::link;
+use super::replica::Replica;
+use super::shared::Shared;
+use crate::server::confine::Limits;
+use crate::server::domain::{HealthCheck, ReleaseVersion, Workload, WorkloadId};
+
+/// For replicas that go because fewer are wished, or that nobody wishes any more.
+const GRACE: Duration = Duration::from_secs(30);
+const PIDS_PER_GB: u32 = 1024;
+
+/// What a generation is told.
+pub(super) enum Order {
+    /// Be like this.
+    Apply(Box<Workload>, oneshot::Sender<Result<(), RuntimeError>>),
+    /// Be no more.
+    Remove(Duration, oneshot::Sender<Result<(), RuntimeError>>),
+}
+
+pub(super) struct Generation {
+    shared: Arc<Shared>,
+    id: WorkloadId,
+    dir: PathBuf,
+    /// By index; those that are told to stop are no longer here.
+    replicas: BTreeMap<u32, watch::Sender<Option<Duration>>>,
+    tasks: JoinSet<()>,
+}
+
+impl Generation {
+    pub(super) fn new(shared: Arc<Shared>, root: &Path, id: WorkloadId) -> Self {
+        let dir = root.join(folder::generation_folder(&id));
+        Self { shared, id, dir, replicas: BTreeMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Obeys until it is removed or the server ends.
+    pub(super) async fn obey(mut self, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Apply(workload, done)) => { let _ = done.send(self.apply(&workload).await); }
+                    Some(Order::Remove(grace, done)) => {
+                        let _ = done.send(self.remove(grace).await);
+                        orders.close();
+                    }
+                    None => return,
+                },
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    /// Takes over what an earlier server left: replicas that are wished go on, others are stopped, half-made ones
+    /// removed. The answers tell when it is known how each is.
+    pub(super) fn adopt(&mut self, workload: Option<&Workload>) -> io::Result<Vec<oneshot::Receiver<()>>> {
+        let mut settling = Vec::new();
+        for dir in folder::folders(&self.dir)? {
+            match folder::read_json::<Spec>(&dir.join(SPEC)) {
+                Ok(spec) => {
+                    let unwished = workload.is_none_or(|workload| spec.index > workload.replicas);
+                    let surplus = unwished || dir.join(STOPPING).exists() || self.replicas.contains_key(&spec.index);
+                    let settled = self.watch(dir, spec, workload)?;
+                    if surplus {
+                        settled.1.send_replace(Some(GRACE));
+                    } else {
+                        self.replicas.insert(settled.0, settled.1);
+                    }
+                    settling.push(settled.2);
+                }
+                Err(_) if link::lock(&dir)?.is_some() => folder::remove_tree(&dir)?,
+                Err(error) => tracing::error!("{} has a shim but no readable spec: {error}", dir.display()),
+            }
+        }
+        Ok(settling)
+    }
+
+    async fn apply(&mut self, workload: &Workload) -> Result<(), RuntimeError> {
+        let (dir, wish) = (self.dir.clone(), workload.clone());
+        blocking("writing down what shall run", move || {
+            folder::make(&dir)?;
+            folder::write_json(&dir.join(WORKLOAD), &wish, true)
+        })
+        .await?;
+        self.follow(workload).await
+    }
+
+    /// Starts what is missing and stops what is too much, highest first.
+    pub(super) async fn follow(&mut self, workload: &Workload) -> Result<(), RuntimeError> {
+        while let Some(last) = self.replicas.last_entry().filter(|last| *last.key() > workload.replicas) {
+            last.remove().send_replace(Some(GRACE));
+        }
+        let missing: Vec<u32> = (1..=workload.replicas).filter(|index| !self.replicas.contains_key(index)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let slug = self.shared.slugs.local_path(&workload.slug).await?;
+        for index in missing {
+            let (shared, dir, slug, copy) = (self.shared.clone(), self.dir.clone(), slug.clone(), workload.clone());
+            let made = blocking("making a replica", move || make(&shared, &dir, &slug, &copy, index)).await?;
+            let (index, stop, _) =
+                self.watch(made.0, made.1, Some(workload)).map_err(io_error("watching a replica"))?;
+            self.replicas.insert(index, stop);
+        }
+        Ok(())
+    }
+
+    /// Begins to attend to the replica of a folder.
+    fn watch(
+        &mut self,
+        dir: PathBuf,
+        spec: Spec,
+        workload: Option<&Workload>,
+    ) -> io::Result<(u32, watch::Sender<Option<Duration>>, oneshot::Receiver<()>)> {
+        let index = spec.index;
+        let (stop, stopping) = watch::channel(None);
+        // What nobody wishes any more is only here to be stopped.
+        let (release, health) = workload.map_or((ReleaseVersion(0), HealthCheck::Uptime(Duration::MAX)), |workload| {
+            (workload.release, workload.health.clone())
+        });
+        let about = (self.id.clone(), release, health);
+        let (replica, settling) = Replica::new(self.shared.clone(), dir, spec, about, stopping)?;
+        self.tasks.spawn(replica.attend());
+        Ok((index, stop, settling))
+    }
+
+    pub(super) async fn remove(&mut self, grace: Duration) -> Result<(), RuntimeError> {
+        let wish = self.dir.join(WORKLOAD);
+        // First the wish: whatever happens after, nothing is started again.
+        blocking("forgetting what shall run", move || folder::remove_file(&wish)).await?;
+        for (_, stop) in std::mem::take(&mut self.replicas).into_iter().rev() {
+            stop.send_replace(Some(grace));
+        }
+        while self.tasks.join_next().await.is_some() {}
+        let dir = self.dir.clone();
+        blocking("removing a generation's folder", move || folder::remove_tree(&dir)).await
+    }
+}
+
+/// Makes a replica's folder; the spec comes last, so that one without is known to be half made.
+fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u32) -> io::Result<(PathBuf, Spec)> {
+    let name = format!("{}-{}", workload.id, suffix());
+    let dir = dir.join(&name);
+    folder::make(&dir)?;
+    // A link costs nothing; where the slug lies on another file system it has to be copied.
+    fs::hard_link(slug, dir.join(SLUG)).or_else(|_| fs::copy(slug, dir.join(SLUG)).map(drop))?;
+    let slot = shared.slots.take()?;
+    let place = Place { name: &name, index, ip: folder::address_of(slot), port: slot };
+    let spec = Spec {
+        process: workload.id.process.clone(),
+        index,
+        command: workload.command.clone(),
+        env: spec::environment(workload, &place),
+        slot,
+        cgroup: Vec::new(),
+        limits: Limits {
+            memory_bytes: Some(workload.size.memory_bytes()),
+            cpu_milli: Some(workload.size.cpu_milli()),
+            pids: Some(PIDS_PER_GB * workload.size.milli().div_ceil(1000).max(1)),
+        },
+        name,
+    };
+    folder::write_json(&dir.join(SPEC), &spec, false)?;
+    Ok((dir, spec))
+}
+
+/// Five letters and digits that cannot be mistaken for each other or make a word.
+fn suffix() -> String {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    (0..5).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())])).collect()
+}
+
+fn io_error(context: &'static str) -> impl FnOnce(io::Error) -> RuntimeError {
+    move |source| RuntimeError::Io { context: context.to_owned(), source }
+}
+
+async fn blocking<T: Send + 'static>(
+    context: &'static str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, RuntimeError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).and_then(|done| done);
+    done.map_err(io_error(context))
+}

@@ -1,0 +1,79 @@
+//! A replica's output on its way from the folder to the logs: exactly once, in order, and never in the way of anything
+//! else the replica's task does.
+
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::folder::Spec;
+use super::spool::{Batch, Line, Reader};
+use crate::server::domain::{AppName, LogLine, LogSource};
+
+const MOST: usize = 64;
+
+pub(super) struct Output {
+    reader: Reader,
+    logs: mpsc::Sender<(AppName, LogLine)>,
+    app: AppName,
+    source: LogSource,
+    /// Read and not yet handed on.
+    batch: Option<Batch>,
+}
+
+impl Output {
+    pub(super) fn open(
+        dir: &Path,
+        logs: &mpsc::Sender<(AppName, LogLine)>,
+        app: &AppName,
+        spec: &Spec,
+    ) -> io::Result<Self> {
+        let source = LogSource::Instance { name: spec.name.clone(), process: spec.process.clone(), index: spec.index };
+        Ok(Self { reader: Reader::open(dir)?, logs: logs.clone(), app: app.clone(), source, batch: None })
+    }
+
+    /// There may be something new.
+    pub(super) fn look(&mut self) {
+        if self.batch.is_some() {
+            return;
+        }
+        let most = MOST.min(self.logs.max_capacity().saturating_sub(1)).max(1);
+        match self.reader.read(most) {
+            Ok(batch) if batch != Batch::default() => self.batch = Some(batch),
+            Ok(_) => {}
+            Err(error) => tracing::error!(app.name = %self.app, "output cannot be read: {error}"),
+        }
+    }
+
+    /// Hands on what was read when the log has room, and looks for more; waits for ever when there is nothing. Dropped
+    /// while it waits it has done nothing.
+    pub(super) async fn hand_on(&mut self) {
+        let Some(batch) = &self.batch else { return std::future::pending().await };
+        let count = (batch.lines.len() + usize::from(batch.dropped > 0)).min(self.logs.max_capacity());
+        // From here on nothing waits: what is handed on is acknowledged in the same breath.
+        let Ok(permits) = self.logs.reserve_many(count).await else { return std::future::pending().await };
+        let notice = (batch.dropped > 0).then(|| Line {
+            at: Timestamp::now(),
+            platform: true,
+            text: format!("{} lines were dropped because they could not be kept", batch.dropped),
+        });
+        for (permit, line) in permits.zip(notice.into_iter().chain(batch.lines.iter().cloned())) {
+            let source = if line.platform { LogSource::Platform } else { self.source.clone() };
+            permit.send((self.app.clone(), LogLine { at: line.at, source, text: line.text }));
+        }
+        if let Err(error) = self.reader.acknowledge(batch) {
+            tracing::error!(app.name = %self.app, "output cannot be acknowledged and may be seen twice: {error}");
+        }
+        self.batch = None;
+        self.look();
+    }
+
+    /// Hands on all that is left.
+    pub(super) async fn finish(&mut self) {
+        self.look();
+        while self.batch.is_some() && !self.logs.is_closed() {
+            self.hand_on().await;
+        }
+    }
+}

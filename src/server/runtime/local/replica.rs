@@ -1,0 +1,224 @@
+//! One replica as the server sees it: a task that keeps a shim alive, follows what it says, asks whether the app is
+//! ready, and hands its output on. The task can be dropped at any moment; the next server's goes on where it was.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::super::health;
+use super::folder::{self, SPEC, STOPPING, Spec};
+use super::link::{self, Link};
+use super::output::Output;
+use super::protocol::{Order, Phase, State, Word};
+use super::shared::Shared;
+use super::stop::{self, Stop};
+use crate::server::confine::cgroup::Cgroup;
+use crate::server::domain::{HealthCheck, Instance, InstanceState, ReleaseVersion, WorkloadId};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send>>;
+
+pub(super) struct Replica {
+    shared: Arc<Shared>,
+    dir: PathBuf,
+    spec: Spec,
+    health: HealthCheck,
+    instance: Instance,
+    output: Output,
+    stop: Stop,
+    /// Dropped as soon as it is known how the replica is.
+    settled: Option<oneshot::Sender<()>>,
+    readiness: Option<Readiness>,
+    stopped: bool,
+}
+
+impl Replica {
+    /// The replica of a folder, whether its shim lives or not. It becomes known at once, as starting.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        dir: PathBuf,
+        spec: Spec,
+        (workload, release, health): (WorkloadId, ReleaseVersion, HealthCheck),
+        stop: Stop,
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
+        shared.slots.claim(spec.slot);
+        let output = Output::open(&dir, &shared.logs, &workload.app, &spec)?;
+        let instance = Instance {
+            name: spec.name.clone(),
+            workload,
+            release,
+            index: spec.index,
+            state: InstanceState::Starting,
+            address: None,
+            restarts: 0,
+            started_at: None,
+            last_exit: None,
+        };
+        shared.changed(&instance);
+        let (settled, settling) = oneshot::channel();
+        let (settled, readiness) = (Some(settled), None);
+        let replica = Self { shared, dir, spec, health, instance, output, stop, settled, readiness, stopped: false };
+        Ok((replica, settling))
+    }
+
+    /// Keeps it running until it is told to stop, then frees all it had.
+    pub(super) async fn attend(mut self) {
+        let mut pause = FIRST_PAUSE;
+        while !self.stopped {
+            let begun = std::time::Instant::now();
+            let ended = self.session().await;
+            if self.stopped {
+                break;
+            }
+            let why = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+            tracing::warn!(instance.name = %self.spec.name, "the shim is gone and is started anew: {why}");
+            self.kill_rest().await;
+            self.become_(InstanceState::Crashed);
+            if self.stop.borrow().is_some() {
+                break;
+            }
+            if begun.elapsed() > LONGEST_PAUSE {
+                pause = FIRST_PAUSE;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.free().await;
+    }
+
+    /// From a connection to its end.
+    async fn session(&mut self) -> io::Result<()> {
+        if let Some(lock) = link::lock(&self.dir)? {
+            if self.stop.borrow().is_some() {
+                self.stopped = true;
+                return Ok(());
+            }
+            self.confine()?;
+            link::give_birth(&self.shared.program, &self.dir, lock)?;
+        }
+        let mut link = Link::connect(&self.dir).await?;
+        let mut stop = self.stop.clone();
+        let mut told = false;
+        while !self.stopped {
+            tokio::select! {
+                word = link.next() => match word? {
+                    Word::State(state) => self.follow(state),
+                    Word::Output => self.output.look(),
+                },
+                address = ready(&mut self.readiness) => self.ready(address),
+                () = self.output.hand_on() => {}
+                grace = stop::told(&mut stop), if !told => {
+                    told = true;
+                    std::fs::write(self.dir.join(STOPPING), "")?;
+                    link.order(Order::Stop { grace }).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the control group, anew after the machine was restarted.
+    fn confine(&mut self) -> io::Result<()> {
+        let Some(cgroups) = &self.shared.cgroups else { return Ok(()) };
+        let cgroup = cgroups.create(&self.spec.name, &self.spec.limits)?;
+        if cgroup.paths() != self.spec.cgroup {
+            self.spec.cgroup = cgroup.paths().to_vec();
+            folder::write_json(&self.dir.join(SPEC), &self.spec, false)?;
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, state: State) {
+        let same_run = state.started_at == self.instance.started_at && state.restarts == self.instance.restarts;
+        self.instance.restarts = state.restarts;
+        self.instance.started_at = state.started_at;
+        self.instance.last_exit = state.last_exit;
+        match state.phase {
+            Phase::Running if same_run && self.instance.state == InstanceState::Ready => {}
+            Phase::Running => {
+                self.become_(InstanceState::Starting);
+                self.ask(state.port);
+            }
+            Phase::Making => self.become_(InstanceState::Starting),
+            Phase::Waiting => self.become_(InstanceState::Crashed),
+            Phase::Stopping => self.become_(InstanceState::Stopping),
+            Phase::Stopped => {
+                // Unless we told it, the machine is going down, or somebody ended the shim; that is not the app's end.
+                self.stopped = self.stop.borrow().is_some();
+                self.become_(InstanceState::Stopping);
+            }
+        }
+    }
+
+    /// Begins to ask whether it is ready.
+    fn ask(&mut self, port: u16) {
+        let hosts = [IpAddr::V4(Ipv4Addr::LOCALHOST), self.spec.ip(), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let addresses = hosts.map(|host| SocketAddr::new(host, port));
+        let up_for = self.instance.started_at.and_then(|begin| Timestamp::now().duration_since(begin).try_into().ok());
+        let health = self.health.clone();
+        self.readiness =
+            Some(Box::pin(async move { health::ready(&health, &addresses, up_for.unwrap_or_default()).await }));
+    }
+
+    fn ready(&mut self, address: Option<SocketAddr>) {
+        self.become_(InstanceState::Ready);
+        self.instance.address = address;
+        self.shared.changed(&self.instance);
+    }
+
+    fn become_(&mut self, state: InstanceState) {
+        self.readiness = None;
+        self.instance.state = state;
+        self.instance.address = None;
+        if state != InstanceState::Ready {
+            self.shared.changed(&self.instance);
+        }
+        if state != InstanceState::Starting {
+            self.settled = None;
+        }
+    }
+
+    /// Whatever a shim that died left behind. It should be nothing: the sandbox dies with it.
+    async fn kill_rest(&mut self) {
+        let cgroup = Cgroup::at(self.spec.cgroup.clone());
+        let ended = tokio::task::spawn_blocking(move || cgroup.kill_all()).await;
+        if let Err(error) = ended.map_err(io::Error::other).and_then(|ended| ended) {
+            tracing::error!(instance.name = %self.spec.name, "processes are left over: {error}");
+        }
+    }
+
+    async fn free(mut self) {
+        self.become_(InstanceState::Stopping);
+        self.kill_rest().await;
+        self.output.finish().await;
+        let cgroup = Cgroup::at(std::mem::take(&mut self.spec.cgroup));
+        let dir = self.dir.clone();
+        let freed = tokio::task::spawn_blocking(move || {
+            cgroup.remove()?;
+            // Without its spec it is half made, and will be removed if we are killed now.
+            folder::remove_file(&dir.join(SPEC))?;
+            folder::remove_tree(&dir)
+        });
+        if let Err(error) = freed.await.map_err(io::Error::other).and_then(|freed| freed) {
+            tracing::error!(instance.name = %self.spec.name, "not all of the replica could be freed: {error}");
+        }
+        self.shared.slots.give_back(self.spec.slot);
+        self.shared.gone(self.instance);
+    }
+}
+
+async fn ready(readiness: &mut Option<Readiness>) -> Option<SocketAddr> {
+    match readiness {
+        Some(readiness) => readiness.await,
+        None => std::future::pending().await,
+    }
+}

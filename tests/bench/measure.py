@@ -1,0 +1,21 @@
+"""Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
+import os, sys
+
+import cases
+
+NAMES = {
+    "push-to-live": cases.push_to_live,
+    "big-push": cases.big_push,
+    "idle": cases.idle,
+    "deploys-under-load": cases.deploys_under_load,
+}
+
+if __name__ == "__main__":
+    binary, *names = sys.argv[1:]
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    print("| measured | gigalixir | peer | ratio | asked |\n|---|---|---|---|---|", flush=True)
+    for name in names or NAMES:
+        for row in NAMES[name](os.path.abspath(binary)):
+            print("| " + " | ".join(row) + " |", flush=True)

@@ -1,0 +1,150 @@
+//! `kill -9` at every named step of push, rollback, scale and config: nothing is lost, nothing is left half done.
+
+use std::time::Duration;
+
+use gigalixir::server::steps;
+
+use crate::harness::{Person, Project, Server, children_of_data, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct World {
+    server: Server,
+    ada: Person,
+    project: Project,
+}
+
+impl World {
+    fn deployed() -> Self {
+        let server = Server::start();
+        let ada = Person::sign_up(&server, "ada@example.com");
+        let project = Project::greeting(&ada, "hello", "one");
+        project.push(&ada);
+        Self { server, ada, project }
+    }
+
+    fn head(&self) -> String {
+        self.ada.git(&self.project, &["rev-parse", "HEAD"]).ok().trim().to_owned()
+    }
+
+    fn remote_head(&self) -> String {
+        let listed = self.ada.git(&self.project, &["ls-remote", "gigalixir", "refs/heads/master"]).ok();
+        listed.split_whitespace().next().unwrap_or_default().to_owned()
+    }
+
+    fn json(&self, args: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.ada.run_in(&self.project, args).ok()).expect("json")
+    }
+
+    /// After a restart: exactly one live release, which is what visitors see, what the ref names and what runs.
+    #[track_caller]
+    fn is_whole(&mut self, step: &str) {
+        let server = &self.server;
+        wait_until(&format!("{step}: the app answers"), LIMIT, || server.visit("hello", "/").status == 200);
+        let releases = self.json(&["releases", "--json"]);
+        let live: Vec<_> = releases.as_array().expect("list").iter().filter(|r| r["state"] == "live").collect();
+        assert_eq!(live.len(), 1, "{step}: {releases:#}");
+        assert!(!releases.to_string().contains("\"deploying\""), "{step}: {releases:#}");
+        let sha = live[0]["sha"].as_str().expect("sha");
+        assert_eq!(self.remote_head(), sha, "{step}: the ref is where the live release is");
+        let answer = self.server.visit("hello", "/").body;
+        assert!(answer.contains(sha), "{step}: visitors see the live release: {answer}");
+        wait_until(&format!("{step}: only the wished replicas run"), LIMIT, || {
+            let status = self.json(&["ps", "--json"]);
+            let pods = status["pods"].as_array().expect("pods").len() as u64;
+            status["replicas_running"] == status["replicas_desired"]
+                && Some(pods) == status["replicas_desired"].as_u64()
+        });
+        let pods = self.json(&["ps", "--json"])["pods"].as_array().expect("pods").len();
+        let shims = || {
+            let all = children_of_data(&self.server.data());
+            all.into_iter().filter(|(_, line)| line.contains(" shim ")).count()
+        };
+        wait_until(&format!("{step}: no orphan"), LIMIT, || shims() == pods);
+    }
+}
+
+#[test]
+fn a_push_survives_a_kill_at_every_step() {
+    let mut world = World::deployed();
+    for (round, step) in steps::ALL.iter().filter(|s| !s.starts_with("scale.") && !s.starts_with("config.")).enumerate()
+    {
+        let before = world.server.visit("hello", "/").body;
+        world.server.terminate();
+        world.server.start_again_crashing(Some(step));
+        world.project.greet(&world.ada, &format!("round{round}"));
+        let head = world.head();
+        let pushed = world.ada.git(&world.project, &["push", "gigalixir", "HEAD:refs/heads/master"]);
+        world.server.wait_dead(LIMIT);
+        world.server.start_again();
+        world.is_whole(step);
+        let answer = world.server.visit("hello", "/").body;
+        assert!(
+            answer == before || answer.contains(&head),
+            "{step}: the old version or the new, nothing else: {answer}"
+        );
+        if pushed.code == Some(0) {
+            assert!(answer.contains(&head), "{step}: what was reported as done is done");
+        }
+        // What was cut off can be done again.
+        if world.remote_head() != head {
+            world.project.push(&world.ada);
+        }
+        assert!(world.server.visit("hello", "/").body.contains(&head), "{step}");
+    }
+}
+
+#[test]
+fn other_operations_survive_a_kill_at_every_step() {
+    let mut world = World::deployed();
+    world.project.greet(&world.ada, "two");
+    world.project.push(&world.ada);
+    let operations: &[&[&str]] = &[
+        &["ps:scale", "web=2"],
+        &["ps:scale", "--size", "0.4"],
+        &["config:set", "A=b"],
+        &["ps:restart"],
+        &["ps:scale", "web=1"],
+    ];
+    for step in
+        steps::ALL.iter().filter(|s| s.starts_with("deploy.") || s.starts_with("scale.") || s.starts_with("release."))
+    {
+        for operation in operations {
+            world.server.terminate();
+            world.server.start_again_crashing(Some(step));
+            let ran = world.ada.run_in(&world.project, operation);
+            // Not every operation passes every step.
+            if ran.code == Some(0) {
+                world.server.kill();
+            } else {
+                world.server.wait_dead(LIMIT);
+            }
+            world.server.start_again();
+            world.is_whole(&format!("{step} of {operation:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_rollback_survives_a_kill_at_every_step() {
+    let mut world = World::deployed();
+    world.project.greet(&world.ada, "two");
+    world.project.push(&world.ada);
+    for step in steps::ALL.iter().filter(|s| s.starts_with("deploy.") || s.starts_with("release.")) {
+        world.server.terminate();
+        world.server.start_again_crashing(Some(step));
+        let ran = world.ada.run_in(&world.project, &["releases:rollback"]);
+        if ran.code == Some(0) {
+            world.server.kill();
+        } else {
+            world.server.wait_dead(LIMIT);
+        }
+        world.server.start_again();
+        wait_until("it answers", LIMIT, || world.server.visit("hello", "/").status == 200);
+        let releases = world.json(&["releases", "--json"]);
+        let live: Vec<_> = releases.as_array().expect("list").iter().filter(|r| r["state"] == "live").collect();
+        assert_eq!(live.len(), 1, "{step}: {releases:#}");
+        let answer = world.server.visit("hello", "/").body;
+        assert!(answer.contains(live[0]["sha"].as_str().expect("sha")), "{step}: {answer}");
+    }
+}

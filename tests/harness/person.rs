@@ -1,0 +1,164 @@
+//! Somebody at a terminal: a home folder, credentials, `gigalixir` and `git`.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use super::{Project, Server};
+
+/// A person's password in tests.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// Somebody at a terminal.
+pub struct Person {
+    home: TempDir,
+    host: String,
+    pub email: String,
+}
+
+/// A command that has run.
+#[must_use = "say `.ok()` or `.fails()`"]
+#[derive(Debug)]
+pub struct Ran {
+    what: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// It exited 0; returns its stdout.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(
+            self.code,
+            Some(0),
+            "`{}` failed\n--- stdout\n{}\n--- stderr\n{}",
+            self.what,
+            self.stdout,
+            self.stderr
+        );
+        self.stdout
+    }
+
+    /// It exited 0; returns its stderr.
+    #[track_caller]
+    pub fn ok_stderr(self) -> String {
+        let stderr = self.stderr.clone();
+        self.ok();
+        stderr
+    }
+
+    /// It exited with something else than 0; returns both outputs.
+    #[track_caller]
+    pub fn fails(self) -> String {
+        assert!(
+            self.code.is_some_and(|c| c != 0),
+            "`{}` should fail: {:?}\n{}{}",
+            self.what,
+            self.code,
+            self.stdout,
+            self.stderr
+        );
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+impl Person {
+    /// Somebody who has never been here.
+    pub fn stranger(server: &Server) -> Self {
+        Self { home: tempfile::tempdir().expect("home"), host: server.url(), email: String::new() }
+    }
+
+    /// Somebody with an account, made through the client and the code in the mail.
+    pub fn sign_up(server: &Server, email: &str) -> Self {
+        Self::sign_up_at_home(server, email, Self::stranger(server))
+    }
+
+    /// The same for somebody whose home is there already.
+    pub fn sign_up_at_home(server: &Server, email: &str, stranger: Self) -> Self {
+        let person = Self { email: email.to_owned(), ..stranger };
+        let uuid = person.run(&["signup:start", "-e", email]).ok();
+        let code = newest_code(server, email);
+        person
+            .run_with_input(&["signup:finish", "--uuid", uuid.trim(), "--code", &code, "--password-stdin"], PASSWORD)
+            .ok();
+        person
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// `gigalixir ARGS`.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.run_with_input(args, "")
+    }
+
+    /// `gigalixir ARGS` with something on standard input.
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> Ran {
+        let mut command = self.command(env!("CARGO_BIN_EXE_gigalixir"));
+        command.args(args).current_dir(self.home.path());
+        finish(command, input)
+    }
+
+    /// `gigalixir ARGS` in a project's folder.
+    pub fn run_in(&self, project: &Project, args: &[&str]) -> Ran {
+        let mut command = self.command(env!("CARGO_BIN_EXE_gigalixir"));
+        command.args(args).current_dir(project.path());
+        finish(command, "")
+    }
+
+    /// `git ARGS` in a project's folder.
+    pub fn git(&self, project: &Project, args: &[&str]) -> Ran {
+        let mut command = self.command("git");
+        command.args(args).current_dir(project.path());
+        finish(command, "")
+    }
+
+    /// A program with this person's environment and nothing else.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.home.path()).env("GIGALIXIR_HOST", &self.host).env("LC_ALL", "C.UTF-8");
+        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0");
+        for (key, value) in [("NAME", "Test"), ("EMAIL", "test@example.com")] {
+            command.env(format!("GIT_AUTHOR_{key}"), value).env(format!("GIT_COMMITTER_{key}"), value);
+        }
+        command
+    }
+}
+
+/// The code in the newest mail to `email` in the server's outbox.
+#[track_caller]
+pub fn newest_code(server: &Server, email: &str) -> String {
+    let text = newest_mail(server, email);
+    let code = text.lines().find_map(|line| line.trim().strip_prefix("Code:"));
+    code.unwrap_or_else(|| panic!("no code in the mail:\n{text}")).trim().to_owned()
+}
+
+/// The newest mail to `email` in the server's outbox.
+#[track_caller]
+pub fn newest_mail(server: &Server, email: &str) -> String {
+    let outbox = server.data().join("outbox");
+    let mut mails: Vec<_> = std::fs::read_dir(&outbox)
+        .expect("outbox")
+        .flatten()
+        .map(|entry| (entry.metadata().and_then(|m| m.modified()).expect("time"), entry.path()))
+        .collect();
+    mails.sort();
+    let texts = mails.iter().rev().map(|(_, path)| std::fs::read_to_string(path).expect("mail"));
+    texts.into_iter().find(|text| text.contains(email)).expect("a mail to that address")
+}
+
+pub(super) fn finish(mut command: Command, input: &str) -> Ran {
+    let what = format!("{command:?}");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
+    // A program that does not read its input closes the pipe, which is fine.
+    let _ = child.stdin.take().expect("stdin").write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("output");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran { what, code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}

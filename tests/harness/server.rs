@@ -1,0 +1,168 @@
+//! `gigalixir server`, the real binary, on ports of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::processes::{children_of_data, kill};
+use super::{Answer, get};
+
+/// How long the server may take to say that it is ready.
+const READY: Duration = Duration::from_secs(20);
+
+/// A running platform. Dropping it ends the server and every replica.
+pub struct Server {
+    folder: TempDir,
+    child: Child,
+    config: String,
+    log: Arc<Mutex<Vec<String>>>,
+    pub api: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Server {
+    /// A platform with the defaults.
+    pub fn start() -> Self {
+        Self::with_config("")
+    }
+
+    /// A platform with lines of `server.toml` of its own.
+    pub fn with_config(config: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("gigalixir-test-").tempdir().expect("folder");
+        let log = Arc::default();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (child, api, http) = spawn(folder.path(), config, (any, any), None, &log).expect("server starts");
+        Self { folder, child, config: config.to_owned(), log, api, http }
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What `GIGALIXIR_HOST` should be.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// `GET /PATH` as a visitor of `app`.
+    pub fn visit(&self, app: &str, path: &str) -> Answer {
+        get(self.http, &format!("{app}.localhost"), path)
+    }
+
+    /// Everything the server has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("log").join("\n")
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        kill(self.pid(), Signal::TERM);
+        self.child.wait().expect("wait").code()
+    }
+
+    /// Starts it again on the same data and ports (after [`kill`](Self::kill) or [`terminate`](Self::terminate)).
+    pub fn start_again(&mut self) {
+        self.start_again_crashing(None);
+    }
+
+    /// The same, to die at a step of `gigalixir::server::steps::ALL`.
+    pub fn start_again_crashing(&mut self, step: Option<&str>) {
+        let (child, api, http) =
+            spawn(self.folder.path(), &self.config, (self.api, self.http), step, &self.log).expect("server starts");
+        (self.child, self.api, self.http) = (child, api, http);
+    }
+
+    /// Waits for the process to end by itself (a crash that was asked for).
+    #[track_caller]
+    pub fn wait_dead(&mut self, limit: Duration) {
+        let end = Instant::now() + limit;
+        while self.child.try_wait().expect("wait").is_none() {
+            assert!(Instant::now() < end, "the server did not die; log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        // Replicas outlive a server by design; a test's may not outlive the test.
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let left = children_of_data(self.folder.path());
+            if left.is_empty() || Instant::now() > end {
+                break;
+            }
+            left.iter().for_each(|(pid, _)| kill(*pid, Signal::KILL));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if std::thread::panicking() {
+            eprintln!("--- server log ---\n{}", self.log());
+        }
+    }
+}
+
+type Spawned = (Child, SocketAddr, SocketAddr);
+
+fn spawn(
+    folder: &Path,
+    config: &str,
+    ports: (SocketAddr, SocketAddr),
+    crash_at: Option<&str>,
+    log: &Arc<Mutex<Vec<String>>>,
+) -> Result<Spawned, String> {
+    let file = folder.join("server.toml");
+    std::fs::write(&file, config).map_err(|e| e.to_string())?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
+    command.arg("server").arg("--config").arg(&file).arg("--data-dir").arg(folder.join("data"));
+    command.args(["--api", &ports.0.to_string(), "--http", &ports.1.to_string()]);
+    command.args(["--https", "127.0.0.1:0", "--ssh", "127.0.0.1:0"]);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
+    if let Some(step) = crash_at {
+        command.env("GIGALIXIR_CRASH_AT", step);
+    }
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+    let stderr = child.stderr.take().expect("stderr is piped");
+    let (tell, ready) = mpsc::channel();
+    let log = log.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if let Some(found) = addresses(&line) {
+                let _ = tell.send(found);
+            }
+            log.lock().expect("log").push(line);
+        }
+    });
+    match ready.recv_timeout(READY) {
+        Ok((api, http)) => Ok((child, api, http)),
+        Err(_) => {
+            let _ = child.kill();
+            Err("the server did not become ready".to_owned())
+        }
+    }
+}
+
+/// The server's `ready` line is JSON (stderr is no terminal) and names the addresses it serves.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let json: serde_json::Value = serde_json::from_str(line).ok()?;
+    let fields = json.get("fields")?;
+    let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
+    Some((address("api.address")?, address("http.address")?))
+}
