@@ -191,12 +191,12 @@ impl Session {
         let moved = blocking(move || {
             intake.promote()?;
             let repository = repository::open(&path)?;
-            let groups = commands.chunks(if atomic { commands.len().max(1) } else { 1 });
-            let moved = groups.flat_map(|group| {
-                let outcome = refs::apply(&repository, &group.iter().collect::<Vec<_>>());
-                std::iter::repeat_n(outcome, group.len())
-            });
-            Ok::<_, ReceiverError>(moved.collect::<Vec<_>>())
+            let all: Vec<&Command> = commands.iter().collect();
+            let together = refs::apply(&repository, &all);
+            Ok::<_, ReceiverError>(match together {
+                Err(_) if !atomic => all.iter().map(|command| refs::apply(&repository, &[command])).collect(),
+                outcome => vec![outcome; all.len()],
+            })
         })
         .await;
         let moved = moved.unwrap_or_else(|error| vec![Err(error.told()); good.len()]);
