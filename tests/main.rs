@@ -1,1 +1,4 @@
+//! The one test binary.
 
+mod runtime_contract;
+mod runtime_local;
