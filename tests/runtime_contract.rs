@@ -304,7 +304,7 @@ pub(crate) async fn sigterm_first_and_sigkill_after_the_grace<S: Stage>() {
     let stage = S::begin().await;
     let runtime = stage.runtime();
     let stubborn = "trap 'echo not yet' TERM; echo begun; while true; do sleep 0.05; done";
-    let polite = "bash -c 'trap \"sleep 0.3; echo in good order; exit\" TERM; echo begun; while true; do sleep 0.05; done' | cat";
+    let polite = "bash -c 'trap \"sleep 0.3; echo in good order; exit\" TERM; echo begun; while true; do sleep 0.05; done'; true";
     let slug = stage.slug(&[]);
     let up = HealthCheck::Uptime(Duration::from_millis(10));
     let stubborn = workload("stubborn", "worker", slug.clone(), stubborn, up.clone());

@@ -67,6 +67,11 @@ impl OnThisMachine {
         self.local = Some(Local::start(config, slugs, logs).await.unwrap());
     }
 
+    /// Ends the server, not what it runs.
+    async fn stop(&mut self) {
+        self.local.take().unwrap().close().await;
+    }
+
     fn replicas(&self) -> PathBuf {
         self.data.path().join("replicas")
     }
@@ -149,7 +154,7 @@ impl Stage for OnThisMachine {
     }
 
     async fn restart(&mut self) {
-        self.local = None;
+        self.stop().await;
         self.start().await;
     }
 }
@@ -202,7 +207,7 @@ async fn what_died_while_no_server_ran_is_started_anew() {
     let web = web(&stage, "shop");
     stage.runtime().apply(&web).await.unwrap();
     until(&stage.runtime(), "one ready", ready(1)).await;
-    stage.local = None;
+    stage.stop().await;
     stage.shims().into_iter().for_each(kill);
     stage.start().await;
     until(&stage.runtime(), "ready again", ready(1)).await;
@@ -220,7 +225,7 @@ async fn the_half_made_and_the_unwished_are_cleared_away() {
     unwished.id.generation = 2;
     stage.runtime().apply(&unwished).await.unwrap();
     until(&stage.runtime(), "both ready", ready(2)).await;
-    stage.local = None;
+    stage.stop().await;
     // Killed while removing the second, and while making another replica of the first.
     fs::remove_file(stage.replicas().join("shop.web.2/workload.json")).unwrap();
     fs::create_dir(stage.replicas().join("shop.web.1/shop-web-1-half")).unwrap();
@@ -275,7 +280,7 @@ async fn a_flood_of_output_slows_nobody_and_says_what_it_lost() {
     // A server that is away, while the app writes far more than is kept.
     stage.runtime().apply(&worker).await.unwrap();
     until(&stage.runtime(), "one ready", ready(1)).await;
-    stage.local = None;
+    stage.stop().await;
     sleep(Duration::from_secs(3)).await;
     stage.start().await;
     let log = logged(&stage, "done").await;

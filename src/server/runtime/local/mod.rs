@@ -29,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use self::generation::{Generation, Order};
 use self::shared::Shared;
@@ -96,10 +97,18 @@ impl Local {
             slots: Slots::default(),
             events: broadcast::channel(EVENTS).0,
             instances: Mutex::new(BTreeMap::new()),
+            tasks: TaskTracker::new(),
         });
         let local = Arc::new(Self { dir, shared, generations: Mutex::new(HashMap::new()) });
         local.take_over().await.map_err(unusable)?;
         Ok(local)
+    }
+
+    /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
+    pub async fn close(&self) {
+        self.generations().clear();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
     }
 
     async fn take_over(&self) -> io::Result<()> {
@@ -114,10 +123,10 @@ impl Local {
             let mut generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
             settling.extend(generation.adopt(workload.as_ref())?);
             let (orders, inbox) = mpsc::channel(16);
-            let task = tokio::spawn(async move {
+            let task = self.shared.tasks.spawn(async move {
                 let begun = match &workload {
                     Some(workload) => generation.follow(workload).await,
-                    None => generation.remove(Duration::from_secs(30)).await,
+                    None => generation.remove(generation::GRACE).await,
                 };
                 if let Err(error) = begun {
                     tracing::error!("a generation could not be taken over whole: {error}");
@@ -157,7 +166,7 @@ impl Local {
         }
         let (orders, inbox) = mpsc::channel(16);
         let generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
-        let task = tokio::spawn(generation.obey(inbox)).abort_handle();
+        let task = self.shared.tasks.spawn(generation.obey(inbox)).abort_handle();
         generations.insert(id.clone(), Tasked { orders: orders.clone(), task });
         orders
     }
