@@ -116,7 +116,7 @@ impl Replica {
                     Word::State(state) => self.follow(state),
                     Word::Output => self.output.look(),
                 },
-                address = ready(&mut self.readiness) => self.ready(address),
+                address = ready(&mut self.readiness) => self.turn_at(InstanceState::Ready, address),
                 () = self.output.hand_on() => {}
                 grace = stop::told(&mut stop), if !told => {
                     told = true;
@@ -171,19 +171,16 @@ impl Replica {
             Some(Box::pin(async move { health::ready(&health, &addresses, up_for.unwrap_or_default()).await }));
     }
 
-    fn ready(&mut self, address: Option<SocketAddr>) {
-        self.turn(InstanceState::Ready);
-        self.instance.address = address;
-        self.shared.changed(&self.instance);
+    fn turn(&mut self, state: InstanceState) {
+        self.turn_at(state, None);
     }
 
-    fn turn(&mut self, state: InstanceState) {
+    fn turn_at(&mut self, state: InstanceState, address: Option<SocketAddr>) {
         self.readiness = None;
         self.instance.state = state;
-        self.instance.address = None;
-        if state != InstanceState::Ready {
-            self.shared.changed(&self.instance);
-        }
+        self.instance.address = address;
+        self.shared.changed(&self.instance);
+        // After it was made known: who waited for it lists next.
         if state != InstanceState::Starting {
             self.settled = None;
         }
