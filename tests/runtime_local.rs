@@ -296,3 +296,51 @@ async fn a_flood_of_output_slows_nobody_and_says_what_it_lost() {
     assert_eq!(next, 200_001, "every line is there or counted");
     stage.runtime().remove(&worker.id, GRACE).await.unwrap();
 }
+
+/// `cargo nextest run --run-ignored only -E 'test(how_much_it_costs)' --no-capture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement: prints, and asserts only what would be absurd"]
+async fn how_much_it_costs() {
+    const ROUNDS: u32 = 15;
+    let stage = OnThisMachine::begin().await;
+    let slug = stage.slug(&[("server.py", crate::runtime_contract::SERVER)]);
+    let mut web = workload("shop", "web", slug, "exec python3 -S server.py", HealthCheck::Tcp);
+    let script = stage.data.path().join("server.py");
+    fs::write(&script, crate::runtime_contract::SERVER).unwrap();
+    let (mut bare, mut confined) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        let port = 9000 + round as u16;
+        let begun = Instant::now();
+        let mut child = std::process::Command::new("/usr/bin/python3")
+            .arg("-S")
+            .arg(&script)
+            .env("PORT", port.to_string())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        bare.push(begun.elapsed());
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        web.id.generation = i64::from(round);
+        let begun = Instant::now();
+        stage.runtime().apply(&web).await.unwrap();
+        until(&stage.runtime(), "ready", ready(1)).await;
+        confined.push(begun.elapsed());
+        if round == ROUNDS {
+            let status = fs::read_to_string(format!("/proc/{}/status", stage.shims()[0])).unwrap();
+            let memory: Vec<&str> =
+                status.lines().filter(|line| line.contains("Rss") || line.contains("VmHWM")).collect();
+            println!("shim: {memory:?}");
+        }
+        stage.runtime().remove(&web.id, GRACE).await.unwrap();
+    }
+    bare.sort();
+    confined.sort();
+    let (bare, confined) = (bare[bare.len() / 2], confined[confined.len() / 2]);
+    println!("median: bare {bare:?}, apply to ready {confined:?}, overhead {:?}", confined.saturating_sub(bare));
+    assert!(confined < Duration::from_secs(2));
+}

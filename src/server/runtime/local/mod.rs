@@ -43,6 +43,9 @@ const EVENTS: usize = 1024;
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
 
+/// The apps together against builds and whatever else runs beside them: visitors come first.
+const APPS_CPU_MILLI: u64 = 20_000;
+
 /// Where and how.
 #[derive(Debug, Clone)]
 pub struct LocalConfig {
@@ -219,6 +222,7 @@ impl Runtime for Local {
 /// The control groups of a folder: of its own name, so that servers do not meddle with each other's.
 fn cgroups(dir: &Path) -> Option<Cgroups> {
     let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+    let weighed = |cgroups: &Cgroups| drop(cgroups.weigh(APPS_CPU_MILLI));
     Cgroups::detect(&format!("gigalixir-{}", hex::encode(&digest[..4])))
         .inspect_err(|why| {
             tracing::warn!(
@@ -226,6 +230,7 @@ fn cgroups(dir: &Path) -> Option<Cgroups> {
                  are found by their parents. {why}"
             );
         })
+        .inspect(weighed)
         .ok()
 }
 
