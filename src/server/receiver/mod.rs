@@ -169,6 +169,7 @@ impl Receiver {
     pub async fn fetch_tree(&self, url: &Url, reference: Option<&str>, into: &Path) -> Result<(), String> {
         let (url, reference, into) = (url.clone(), reference.map(str::to_owned), into.to_owned());
         let (work, limits) = (self.work(), self.limits.clone());
+        // Within the runtime: its clock bounds the fetch.
         let fetch = move || remote_tree::fetch(&url, reference.as_deref(), &into, &work, &limits);
         tokio::task::spawn_blocking(fetch).await.map_err(|error| error.to_string())?
     }

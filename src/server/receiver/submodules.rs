@@ -154,7 +154,7 @@ impl<'a> Fetcher<'a> {
 }
 
 /// How long to wait for a single byte: gix looks at its flag only between two of them.
-fn patient_for(time: Duration) -> Box<dyn std::any::Any> {
+pub(super) fn patient_for(time: Duration) -> Box<dyn std::any::Any> {
     let client = http::reqwest::Options {
         configure_client: Some(Box::new(move |client| Ok(client.timeout(time)))),
         ..http::reqwest::Options::default()
