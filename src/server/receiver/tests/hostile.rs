@@ -87,7 +87,7 @@ async fn what_is_too_large_is_refused() {
     work.ok(&["push", "gigalixir", "master"]);
     work.commit("zeros", &"\0".repeat(3 << 20));
     let told = work.fails(&["push", "gigalixir", "master"]);
-    assert!(told.contains("too large to fit"), "{told}");
+    assert!(told.contains("an object is larger than the limit of 2097152 bytes"), "{told}");
     work.ok(&["reset", "-q", "--hard", "HEAD^"]);
     work.bulk("data", 5 << 20);
     work.commit_all("bulk");

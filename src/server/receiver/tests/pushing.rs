@@ -189,3 +189,14 @@ async fn who_may_push_where() {
     }
     assert_eq!(house.seen().len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushes_to_different_apps_do_not_wait_for_each_other() {
+    let house = house().await;
+    *house.deploys.pause.lock().unwrap() = Duration::from_secs(3);
+    let (one, two) = (house.working_copy("one", "my-one"), house.working_copy("two", "my-two"));
+    let mut first = one.command(&["push", "-q", "gigalixir", "master"]).spawn().unwrap();
+    let mut second = two.command(&["push", "-q", "gigalixir", "master"]).spawn().unwrap();
+    house.until("both are building", || house.deploys.running.lock().unwrap().0 == 2).await;
+    assert!(first.wait().unwrap().success() && second.wait().unwrap().success());
+}
