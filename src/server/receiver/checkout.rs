@@ -20,14 +20,25 @@ use crate::server::progress::Progress;
 /// The source of a push: a folder of its own, gone when this is dropped, and the way to make the objects durable.
 #[derive(Debug)]
 pub struct Checkout {
-    folder: tempfile::TempDir,
+    path: PathBuf,
+    folder: Option<tempfile::TempDir>,
     intake: Arc<Intake>,
+}
+
+impl Drop for Checkout {
+    /// A built tree has many files: they are removed where blocking is allowed.
+    fn drop(&mut self) {
+        let folder = self.folder.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(folder));
+        }
+    }
 }
 
 impl Checkout {
     /// The checked-out tree; the builder may change it.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     /// Makes the push's objects part of the repository, durably, so that the ref can be moved even after a restart
@@ -87,7 +98,7 @@ pub(super) async fn prepare(wanted: Wanted, intake: Arc<Intake>, progress: &Prog
             written,
             folder.path(),
         )?;
-        Ok(Checkout { folder, intake })
+        Ok(Checkout { path: folder.path().to_owned(), folder: Some(folder), intake })
     })
     .await
     .map_err(|error| format!("the checkout ended unexpectedly: {error}"))?

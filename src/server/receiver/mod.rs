@@ -93,7 +93,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             pack_bytes: 1 << 30,
-            object_bytes: 256 << 20,
+            object_bytes: 128 << 20,
             commands: 4096,
             concurrent_packs: 8,
             tree_bytes: 2 << 30,

@@ -75,7 +75,7 @@ async fn nothing_is_written_outside() {
     }
     assert!(house.seen().is_empty());
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-    assert_eq!(house.leftovers("my-app"), Vec::<String>::new());
+    house.until("nothing is left", || house.leftovers("my-app").is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
