@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
 
+mod erlang;
 mod folder;
 mod generation;
 mod link;
