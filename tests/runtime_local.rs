@@ -156,6 +156,10 @@ impl Stage for OnThisMachine {
         self.log.lock().unwrap().clone()
     }
 
+    fn kills_for_memory(&self) -> bool {
+        gigalixir::server::confine::cgroup::Cgroups::detect("gigalixir-contract").is_ok()
+    }
+
     async fn restart(&mut self) {
         self.stop().await;
         self.start().await;
