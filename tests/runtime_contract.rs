@@ -313,7 +313,7 @@ pub(crate) async fn sigterm_first_and_sigkill_after_the_grace<S: Stage>() {
     let stage = S::begin().await;
     let runtime = stage.runtime();
     let stubborn = "trap 'echo not yet' TERM; echo begun; while true; do sleep 0.05; done";
-    let polite = "bash -c 'trap \"sleep 0.3; echo in good order; exit\" TERM; echo begun; while true; do sleep 0.05; done'; true";
+    let polite = "bash -c 'trap \"sleep 0.3; echo in good order; exit\" TERM; echo trap is set; while true; do sleep 0.05; done'; true";
     let slug = stage.slug(&[]);
     let up = HealthCheck::Uptime(Duration::from_millis(10));
     let stubborn = workload("stubborn", "worker", slug.clone(), stubborn, up.clone());
@@ -328,8 +328,7 @@ pub(crate) async fn sigterm_first_and_sigkill_after_the_grace<S: Stage>() {
     assert!(log.iter().any(|line| line == "not yet"), "{log:?}");
 
     runtime.apply(&polite).await.unwrap();
-    logged(&stage, "begun").await;
-    sleep(Duration::from_millis(300)).await;
+    logged(&stage, "trap is set").await;
     let begun = Instant::now();
     runtime.remove(&polite.id, GRACE).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());

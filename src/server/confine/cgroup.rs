@@ -34,6 +34,7 @@ impl Cgroups {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` cannot name a control group")));
         }
         let group = self.open(name);
+        self.roots.iter().try_for_each(|root| hierarchy::make(root))?;
         group.dirs.iter().try_for_each(|dir| hierarchy::make(dir))?;
         group.limit(limits)?;
         Ok(group)
@@ -42,6 +43,13 @@ impl Cgroups {
     /// The group of that name, whether it exists or not.
     pub fn open(&self, name: &str) -> Cgroup {
         Cgroup { dirs: self.roots.iter().map(|root| root.join(name)).collect() }
+    }
+
+    /// Removes the parent of all groups if there is none left; `create` makes it again.
+    pub fn leave(&self) {
+        for root in &self.roots {
+            let _ = fs::remove_dir(root);
+        }
     }
 
     /// How much all groups together weigh against whatever else runs here, as [`Limits::cpu_milli`] does among them.

@@ -81,6 +81,14 @@ impl Drop for Tasked {
     }
 }
 
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let Some(cgroups) = &self.shared.cgroups {
+            cgroups.leave();
+        }
+    }
+}
+
 impl Local {
     /// Takes over what runs in the folder, restarts what should and does not, removes what is half made. Output goes to
     /// `logs`; while that is full, it waits on disk.
