@@ -1,4 +1,5 @@
 //! The one test binary: everything here drives the real `gigalixir` from outside, with real `git`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "these are tests")]
 
 mod harness;
 

@@ -58,6 +58,9 @@ impl OnThisMachine {
         let log = self.log.clone();
         tokio::spawn(async move {
             while let Some((_, line)) = lines.recv().await {
+                if std::env::var_os("SHOW_LOG").is_some() {
+                    eprintln!("{}", line.text);
+                }
                 log.lock().unwrap().push(line);
             }
         });
@@ -151,6 +154,10 @@ impl Stage for OnThisMachine {
 
     fn log(&self) -> Vec<LogLine> {
         self.log.lock().unwrap().clone()
+    }
+
+    fn kills_for_memory(&self) -> bool {
+        gigalixir::server::confine::cgroup::Cgroups::detect("gigalixir-contract").is_ok()
     }
 
     async fn restart(&mut self) {
@@ -295,6 +302,44 @@ async fn a_flood_of_output_slows_nobody_and_says_what_it_lost() {
     }
     assert_eq!(next, 200_001, "every line is there or counted");
     stage.runtime().remove(&worker.id, GRACE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn erlang_nodes_boot_beside_each_other_and_outlive_each_other() {
+    let stage = OnThisMachine::begin().await;
+    let runtime = stage.runtime();
+    // As a release's `rpc` does: a second node that talks to the first, within the replica.
+    let node = r#"erl -noinput -name "$MY_NODE_NAME" -setcookie x -eval '
+        Call = "erl -noinput -name rpc-$MY_NODE_NAME -setcookie x -eval \"io:format(\\\"~s\\\", [net_adm:ping(hd(nodes(hidden) ++ [list_to_atom(os:getenv(\\\"MY_NODE_NAME\\\"))]))]), halt().\"",
+        io:format("node ~s of ~s: ~s~n", [node(), os:getenv("GENERATION"), os:cmd(Call)]),
+        {ok, _} = gen_tcp:listen(list_to_integer(os:getenv("PORT")), [{ip, {127,0,0,1}}]),
+        receive after infinity -> ok end.'"#;
+    let slug = stage.slug(&[]);
+    let mut ids = Vec::new();
+    // Two apps, and a new generation beside the old.
+    for (app, generation) in [("shop", 1), ("blog", 2), ("shop", 3)] {
+        let mut web = workload(app, "web", slug.clone(), node, HealthCheck::Tcp);
+        web.id.generation = generation;
+        web.env.insert("GENERATION".to_owned(), generation.to_string());
+        runtime.apply(&web).await.unwrap();
+        ids.push(web.id);
+        until(&runtime, "all nodes", ready(ids.len())).await;
+        logged(&stage, &format!("of {generation}: pong")).await;
+    }
+    // The first to boot goes: the others must not notice, and a further one boots.
+    runtime.remove(&ids[0], GRACE).await.unwrap();
+    let mut web = workload("shop", "web", slug, node, HealthCheck::Tcp);
+    web.id.generation = 4;
+    web.env.insert("GENERATION".to_owned(), "4".to_owned());
+    runtime.apply(&web).await.unwrap();
+    let all = until(&runtime, "three nodes", ready(3)).await;
+    assert!(all.iter().all(|one| one.restarts == 0), "{all:?}");
+    logged(&stage, "of 4: pong").await;
+    ids.push(web.id);
+    for id in &ids[1..] {
+        runtime.remove(id, GRACE).await.unwrap();
+    }
+    stage.nothing_left().await;
 }
 
 /// `cargo nextest run --run-ignored only -E 'test(how_much_it_costs)' --no-capture`

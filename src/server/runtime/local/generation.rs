@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::super::RuntimeError;
 use super::super::spec::{self, Place};
+use super::erlang;
 use super::folder::{self, SLUG, SPEC, STOPPING, Spec, WORKLOAD};
 use super::link;
 use super::replica::Replica;
@@ -157,13 +158,18 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
     // A link costs nothing; where the slug lies on another file system it has to be copied.
     fs::hard_link(slug, dir.join(SLUG)).or_else(|_| fs::copy(slug, dir.join(SLUG)).map(drop))?;
     let slot = shared.slots.take()?;
-    let place = Place { name: &name, index, ip: folder::address_of(slot), port: slot };
+    let ip = folder::address_of(slot);
+    let place = Place { name: &name, index, ip, port: slot };
+    let epmd_port = shared.slots.take()?;
+    let env = erlang::environment(&workload.env, ip, epmd_port);
+    let workload = &Workload { env, ..workload.clone() };
     let spec = Spec {
         process: workload.id.process.clone(),
         index,
         command: workload.command.clone(),
         env: spec::environment(workload, &place),
         slot,
+        epmd_port,
         cgroup: Vec::new(),
         limits: Limits {
             memory_bytes: Some(workload.size.memory_bytes()),

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
 
+mod erlang;
 mod folder;
 mod generation;
 mod link;
@@ -19,6 +20,7 @@ mod spool;
 mod stop;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +81,14 @@ impl Drop for Tasked {
     }
 }
 
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let Some(cgroups) = &self.shared.cgroups {
+            cgroups.leave();
+        }
+    }
+}
+
 impl Local {
     /// Takes over what runs in the folder, restarts what should and does not, removes what is half made. Output goes to
     /// `logs`; while that is full, it waits on disk.
@@ -88,7 +98,7 @@ impl Local {
         logs: mpsc::Sender<(AppName, LogLine)>,
     ) -> Result<Arc<Self>, RuntimeError> {
         let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
-        Bubblewrap::find().map_err(RuntimeError::Unavailable)?;
+        probe().await.map_err(RuntimeError::Unavailable)?;
         folder::make(&config.dir).map_err(unusable)?;
         let dir = config.dir.canonicalize().map_err(unusable)?;
         let cgroups = cgroups(&dir);
@@ -217,6 +227,21 @@ impl Runtime for Local {
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
         self.shared.events.subscribe()
     }
+}
+
+/// Whether sandboxes can be made here at all; better said now than by every replica.
+async fn probe() -> Result<(), String> {
+    let mut command = std::process::Command::new(Bubblewrap::find()?);
+    Bubblewrap::isolated().system().run_in(&mut command, "/bin/bash", ["-c", "exit"].map(OsString::from));
+    let output = tokio::process::Command::from(command).output().await.map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "bubblewrap cannot make a sandbox on this machine ({}): unprivileged user namespaces must be allowed (`sysctl \
+         kernel.unprivileged_userns_clone`, `kernel.apparmor_restrict_unprivileged_userns`, or the container's policy)",
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
 }
 
 /// The control groups of a folder: of its own name, so that servers do not meddle with each other's.

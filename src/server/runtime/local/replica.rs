@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::super::health;
 use super::folder::{self, SPEC, STOPPING, Spec};
@@ -24,6 +24,9 @@ use crate::server::domain::{HealthCheck, Instance, InstanceState, ReleaseVersion
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What a shim may take beyond the grace.
+const MARGIN: Duration = Duration::from_secs(10);
 
 type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send>>;
 
@@ -51,6 +54,7 @@ impl Replica {
         stop: Stop,
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         shared.slots.claim(spec.slot);
+        shared.slots.claim(spec.epmd_port);
         let output = Output::open(&dir, &shared.logs, &workload.app, &spec)?;
         let instance = Instance {
             name: spec.name.clone(),
@@ -74,20 +78,23 @@ impl Replica {
     pub(super) async fn attend(mut self) {
         let mut pause = FIRST_PAUSE;
         while !self.stopped {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             let ended = self.session().await;
             if self.stopped {
                 break;
             }
             let why = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
-            tracing::warn!(instance.name = %self.spec.name, "the shim is gone and is started anew: {why}");
-            self.kill_rest().await;
-            self.turn(InstanceState::Crashed);
-            let text = format!("{} was lost with its shim and is started anew", self.spec.label());
-            self.shared.say(&self.instance.workload.app, text);
-            if self.stop.borrow().is_some() {
-                break;
+            let stopping = self.stop.borrow().is_some();
+            tracing::warn!(instance.name = %self.spec.name, instance.stopping = stopping, "the shim is lost: {why}");
+            if stopping {
+                // The next session finds it dead, which is all that is wished.
+                let _ = link::kill(&self.dir);
+            } else {
+                self.turn(InstanceState::Crashed);
+                let text = format!("{} was lost with its shim and is started anew", self.spec.label());
+                self.shared.say(&self.instance.workload.app, text);
             }
+            self.kill_rest().await;
             if begun.elapsed() > LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }
@@ -109,7 +116,7 @@ impl Replica {
         }
         let mut link = Link::connect(&self.dir).await?;
         let mut stop = self.stop.clone();
-        let mut told = false;
+        let mut deadline: Option<Instant> = None;
         while !self.stopped {
             tokio::select! {
                 word = link.next() => match word? {
@@ -118,10 +125,13 @@ impl Replica {
                 },
                 address = ready(&mut self.readiness) => self.turn_at(InstanceState::Ready, address),
                 () = self.output.hand_on() => {}
-                grace = stop::told(&mut stop), if !told => {
-                    told = true;
+                grace = stop::told(&mut stop), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + grace + MARGIN);
                     std::fs::write(self.dir.join(STOPPING), "")?;
                     link.order(Order::Stop { grace }).await?;
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end"));
                 }
             }
         }
@@ -211,6 +221,7 @@ impl Replica {
             tracing::error!(instance.name = %self.spec.name, "not all of the replica could be freed: {error}");
         }
         self.shared.slots.give_back(self.spec.slot);
+        self.shared.slots.give_back(self.spec.epmd_port);
         self.shared.gone(self.instance);
     }
 }
