@@ -9,9 +9,8 @@ use super::*;
 use crate::server::config::SmtpTls;
 
 const RECEIVER: &str = r#"
-import sys, time
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
+import asyncio, sys
+from aiosmtpd.smtp import SMTP, AuthResult
 
 class Folder:
     count = 0
@@ -30,14 +29,15 @@ class Folder:
 def allowed(server, session, envelope, mechanism, data):
     return AuthResult(success=(data.login, data.password) == (b"gigalixir", b"hush"))
 
-needs_auth = sys.argv[2] == "auth"
-receiver = Controller(Folder(), hostname="127.0.0.1", port=0, authenticator=allowed if needs_auth else None,
-                      auth_required=needs_auth, auth_require_tls=False)
-# The controller probes the port it was told; a port of the system's choice is learnt from the socket.
-receiver._trigger_server = lambda: None
-receiver.start()
-print(receiver.server.sockets[0].getsockname()[1], flush=True)
-time.sleep(60)
+async def main():
+    folder, auth = Folder(), sys.argv[2] == "auth"
+    make = lambda: SMTP(folder, hostname="test", authenticator=allowed if auth else None, auth_required=auth,
+                        auth_require_tls=False)
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
 "#;
 
 struct Receiver {
@@ -56,7 +56,7 @@ impl Drop for Receiver {
 /// `None`, said loudly, where Python has no aiosmtpd.
 fn receiver(auth: &str) -> Option<Receiver> {
     use std::io::{BufRead, BufReader};
-    let known = Command::new("python3").args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
+    let known = Command::new("python3").args(["-c", "import aiosmtpd.smtp"]).stderr(Stdio::null()).status();
     if !known.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: python3 has no aiosmtpd (pip install aiosmtpd): SMTP is not tested");
         return None;
