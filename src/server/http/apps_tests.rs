@@ -95,7 +95,7 @@ impl Platform {
         let slugs = Arc::new(Slugs::open(&SlugsConfig::on_disk(folder.path().join("slugs")), &[7; 32]).unwrap());
         let apps = Arc::new(Apps::new(rooms, settings));
         let shutdown = CancellationToken::new();
-        let router = router(Doors {
+        let router = api(Doors {
             accounts,
             apps: apps.clone(),
             slugs: slugs.clone(),
