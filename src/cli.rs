@@ -70,6 +70,17 @@ pub struct ServerArgs {
     /// Where apps run: auto, local, docker or kubernetes
     #[arg(long, env = "GIGALIXIR_RUNTIME", value_name = "NAME")]
     pub runtime: Option<String>,
+    /// End the apps with the server instead of leaving them to the next one
+    #[arg(long)]
+    pub stop_apps_on_exit: bool,
+}
+
+#[cfg(feature = "server")]
+impl From<ServerArgs> for crate::server::config::Overrides {
+    fn from(args: ServerArgs) -> Self {
+        let ServerArgs { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit } = args;
+        Self { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit }
+    }
 }
 
 const AFTER_HELP: &str = "\

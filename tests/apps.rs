@@ -27,7 +27,10 @@ fn bad_and_taken_names_are_refused_with_a_reason() {
     assert!(ada.run_in(&project, &["create", "-n", "taken"]).fails().contains("taken"));
     for bad in ["a", "1abc", "a_b", "api", "x/y", "../up"] {
         let refused = ada.run_in(&project, &["create", "-n", bad]).fails();
-        assert!(refused.contains("format") || refused.contains("character") || refused.contains("reserved"), "{bad}: {refused}");
+        assert!(
+            refused.contains("format") || refused.contains("character") || refused.contains("reserved"),
+            "{bad}: {refused}"
+        );
     }
     assert!(ada.run_in(&project, &["apps:rename", "-a", "taken", "other"]).fails().contains("name"));
 }
@@ -58,8 +61,17 @@ fn nobody_else_sees_an_app() {
     let eve = Person::sign_up(&server, "eve@example.com");
     let project = Project::greeting(&ada, "hello", "one");
     let commands: &[&[&str]] = &[
-        &["apps:info"], &["ps"], &["ps:scale", "web=2"], &["ps:restart"], &["config"], &["config:set", "A=b"], &["config:unset", "A"],
-        &["releases"], &["releases:rollback", "--version", "1"], &["logs", "--no-tail"], &["apps:destroy", "-y"],
+        &["apps:info"],
+        &["ps"],
+        &["ps:scale", "web=2"],
+        &["ps:restart"],
+        &["config"],
+        &["config:set", "A=b"],
+        &["config:unset", "A"],
+        &["releases"],
+        &["releases:rollback", "--version", "1"],
+        &["logs", "--no-tail"],
+        &["apps:destroy", "-y"],
     ];
     for command in commands {
         let foreign = eve.run_in(&project, &[*command, &["-a", "hello"]].concat()).fails();
@@ -143,7 +155,10 @@ fn the_seeds_spelling_works() {
     assert!(!ada.run_in(&project, &["configs", "hello"]).ok().contains("bar"));
     project.push(&ada);
     ada.run_in(&project, &["scale", "hello", "--replicas=2", "--size=0.6"]).ok();
-    assert!(ada.run_in(&project, &["releases", "hello"]).ok().contains("rollback_id") || !ada.run_in(&project, &["releases", "hello", "--json"]).ok().is_empty());
+    assert!(
+        ada.run_in(&project, &["releases", "hello"]).ok().contains("rollback_id")
+            || !ada.run_in(&project, &["releases", "hello", "--json"]).ok().is_empty()
+    );
     ada.run_in(&project, &["status", "hello"]).ok();
     ada.run_in(&project, &["rollback", "hello"]).ok();
 }

@@ -52,7 +52,8 @@ impl World {
         wait_until(&format!("{step}: only the wished replicas run"), LIMIT, || {
             let status = self.json(&["ps", "--json"]);
             let pods = status["pods"].as_array().expect("pods").len() as u64;
-            status["replicas_running"] == status["replicas_desired"] && Some(pods) == status["replicas_desired"].as_u64()
+            status["replicas_running"] == status["replicas_desired"]
+                && Some(pods) == status["replicas_desired"].as_u64()
         });
         let pods = self.json(&["ps", "--json"])["pods"].as_array().expect("pods").len();
         let shims = || {
@@ -66,7 +67,8 @@ impl World {
 #[test]
 fn a_push_survives_a_kill_at_every_step() {
     let mut world = World::deployed();
-    for (round, step) in steps::ALL.iter().filter(|s| !s.starts_with("scale.") && !s.starts_with("config.")).enumerate() {
+    for (round, step) in steps::ALL.iter().filter(|s| !s.starts_with("scale.") && !s.starts_with("config.")).enumerate()
+    {
         let before = world.server.visit("hello", "/").body;
         world.server.terminate();
         world.server.start_again_crashing(Some(step));
@@ -77,7 +79,10 @@ fn a_push_survives_a_kill_at_every_step() {
         world.server.start_again();
         world.is_whole(step);
         let answer = world.server.visit("hello", "/").body;
-        assert!(answer == before || answer.contains(&head), "{step}: the old version or the new, nothing else: {answer}");
+        assert!(
+            answer == before || answer.contains(&head),
+            "{step}: the old version or the new, nothing else: {answer}"
+        );
         if pushed.code == Some(0) {
             assert!(answer.contains(&head), "{step}: what was reported as done is done");
         }
@@ -94,9 +99,16 @@ fn other_operations_survive_a_kill_at_every_step() {
     let mut world = World::deployed();
     world.project.greet(&world.ada, "two");
     world.project.push(&world.ada);
-    let operations: &[&[&str]] =
-        &[&["ps:scale", "web=2"], &["ps:scale", "--size", "0.4"], &["config:set", "A=b"], &["ps:restart"], &["ps:scale", "web=1"]];
-    for step in steps::ALL.iter().filter(|s| s.starts_with("deploy.") || s.starts_with("scale.") || s.starts_with("release.")) {
+    let operations: &[&[&str]] = &[
+        &["ps:scale", "web=2"],
+        &["ps:scale", "--size", "0.4"],
+        &["config:set", "A=b"],
+        &["ps:restart"],
+        &["ps:scale", "web=1"],
+    ];
+    for step in
+        steps::ALL.iter().filter(|s| s.starts_with("deploy.") || s.starts_with("scale.") || s.starts_with("release."))
+    {
         for operation in operations {
             world.server.terminate();
             world.server.start_again_crashing(Some(step));

@@ -33,7 +33,7 @@ fn a_release_that_crashes_is_undone_and_explained() {
 
 #[test]
 fn a_release_that_never_listens_is_undone_and_explained() {
-    let (server, ada, project) = deployed("[deploy]\nhealth_timeout_seconds = 3\n");
+    let (server, ada, project) = deployed("[deploy]\nhealth_seconds = 3\n");
     project.greet(&ada, "silent");
     let refused = ada.git(&project, &["push", "gigalixir", "HEAD:refs/heads/master"]).fails();
     assert!(refused.contains("PORT"), "it says which check failed:\n{refused}");
@@ -54,7 +54,8 @@ fn rolling_back_restores_code_and_config() {
     ada.run_in(&project, &["releases:rollback", "--version", &good.to_string()]).ok();
     assert!(server.visit("hello", "/").body.starts_with("one "));
     assert_eq!(server.visit("hello", "/env/MOOD").body, "good");
-    let config: serde_json::Value = serde_json::from_str(&ada.run_in(&project, &["config", "--json"]).ok()).expect("json");
+    let config: serde_json::Value =
+        serde_json::from_str(&ada.run_in(&project, &["config", "--json"]).ok()).expect("json");
     assert_eq!(config["MOOD"], "good", "the app's config is the release's again");
 }
 
@@ -135,7 +136,8 @@ fn a_worker_runs_beside_the_web() {
 #[test]
 fn visitors_notice_nothing_of_deploys_restarts_and_scaling() {
     let (server, ada, project) = deployed("");
-    let (stop, count, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (stop, count, failed) =
+        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let visitors: Vec<_> = (0..4)
         .map(|_| {
             let (stop, count, failed, address) = (stop.clone(), count.clone(), failed.clone(), server.http);

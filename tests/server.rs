@@ -39,7 +39,8 @@ fn sigterm_ends_it_with_exit_code_0_and_the_apps_run_on() {
     assert_eq!(replicas(), before, "replicas outlive the server");
     server.start_again();
     wait_until("it answers", Duration::from_secs(20), || server.visit("hello", "/").status == 200);
-    let after: Vec<_> = children_of_data(&server.data()).into_iter().filter(|(_, line)| line.contains(" shim ")).collect();
+    let after: Vec<_> =
+        children_of_data(&server.data()).into_iter().filter(|(_, line)| line.contains(" shim ")).collect();
     assert_eq!(after, before, "the same processes, taken over");
 }
 
@@ -48,7 +49,10 @@ fn nothing_of_the_log_is_lost_or_doubled_while_the_server_is_away() {
     let mut server = Server::start();
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = Project::greeting(&ada, "counter", "one");
-    project.write("Procfile", "web: (i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.05; done) & exec python3 -u server.py\n");
+    project.write(
+        "Procfile",
+        "web: (i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.05; done) & exec python3 -u server.py\n",
+    );
     project.commit(&ada, "ticking");
     project.push(&ada);
     server.kill();
@@ -68,7 +72,8 @@ fn a_database_from_the_future_is_refused_with_a_sentence() {
     assert_eq!(server.terminate(), Some(0));
     let db = std::fs::read_dir(server.data()).expect("data").flatten().map(|e| e.path());
     let db = db.into_iter().find(|p| p.extension().is_some_and(|e| e == "db")).expect("a database");
-    let script = format!("import sqlite3; c = sqlite3.connect({:?}); c.execute('PRAGMA user_version = 9999'); c.commit()", db);
+    let script =
+        format!("import sqlite3; c = sqlite3.connect({:?}); c.execute('PRAGMA user_version = 9999'); c.commit()", db);
     assert!(std::process::Command::new("python3").args(["-c", &script]).status().expect("python3").success());
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_gigalixir"))
         .args(["server", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])

@@ -184,7 +184,9 @@ fn stages_and_doors_do_not_import_what_stands_above_them() {
     for source in sources() {
         let forbidden = above.iter().find(|(room, _)| *room == source.room).map_or(&[][..], |(_, rooms)| rooms);
         for path in imports(&source) {
-            if room_of(&path).is_some_and(|room| forbidden.contains(&room.as_str()) || room == "client") && source.room.starts_with("server") {
+            if room_of(&path).is_some_and(|room| forbidden.contains(&room.as_str()) || room == "client")
+                && source.room.starts_with("server")
+            {
                 wrong.push(format!("{} imports {}", source.path.display(), path.join("::")));
             }
         }
@@ -223,8 +225,10 @@ fn files_are_short() {
 
 #[test]
 fn no_shell_is_started_on_the_host() {
-    let shells = ["Command::new(\"sh\")", "Command::new(\"bash\")", "Command::new(\"/bin/sh\")", "Command::new(\"/bin/bash\")"];
-    let wrong: Vec<_> = sources().into_iter().filter(|s| shells.iter().any(|shell| s.code.contains(shell))).map(|s| s.path).collect();
+    let shells =
+        ["Command::new(\"sh\")", "Command::new(\"bash\")", "Command::new(\"/bin/sh\")", "Command::new(\"/bin/bash\")"];
+    let wrong: Vec<_> =
+        sources().into_iter().filter(|s| shells.iter().any(|shell| s.code.contains(shell))).map(|s| s.path).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 

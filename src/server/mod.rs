@@ -26,3 +26,10 @@ pub mod pipeline;
 
 pub mod actions;
 pub mod http;
+
+pub mod daemon;
+mod joints;
+mod listen;
+mod platform;
+mod settings;
+mod telemetry;

@@ -1,1 +1,230 @@
-//! pipeline: being written.
+//! The conductor of a push: checkout → build → slug → release → deploy → ref. Each stage is another room's; here is
+//! their order, and what the pusher and the app's log read between them.
+//!
+//! Guaranteed: the ref moves after the deploy was committed and never without; a server killed in between moves it at
+//! its next start ([`Pipeline::recover`]).
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::builder::{BuildRequest, Builder, BuiltSlug};
+use super::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, messages};
+use super::domain::{App, AppName, Push, Slug};
+use super::progress::Progress;
+use super::receiver::{Checkout, Deploys, Receiver};
+use super::releases::{Releases, environment};
+use super::slugs::Slugs;
+use super::steps;
+use super::store::{PushRef, SlugId, Store};
+
+/// What a hot push reads.
+const NOT_HOT: &str = "hot upgrades are not available yet: push without GIGALIXIR-HOT (or -o hot) for a rolling deploy";
+
+/// The stages.
+pub struct Rooms {
+    /// What is remembered.
+    pub store: Store,
+    /// Config and secrets.
+    pub releases: Releases,
+    /// Source → slug.
+    pub builder: Builder,
+    /// Where slugs are kept.
+    pub slugs: Arc<Slugs>,
+    /// Release → replicas.
+    pub deployer: Deployer,
+    /// The repositories.
+    pub receiver: Arc<Receiver>,
+    /// The apps' logs.
+    pub log: Arc<dyn AppLog>,
+    /// `APP/STACK` below it is a build cache.
+    pub caches: PathBuf,
+    /// Where a browser finds an app.
+    pub address: Box<dyn Fn(&AppName) -> String + Send + Sync>,
+}
+
+/// Makes what was pushed run.
+pub struct Pipeline(Rooms);
+
+/// Why a push did not become a release.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The pusher has been told at length.
+    #[error("{0}")]
+    Told(String),
+    /// The platform's own fault; the cause is for the log.
+    #[error("internal error: {0}")]
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Failure {
+    fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+#[async_trait]
+impl Deploys for Pipeline {
+    async fn deploy(&self, push: Push, source: Checkout, progress: &Progress) -> Result<(), String> {
+        if push.hot {
+            return Err(NOT_HOT.to_owned());
+        }
+        match self.run(&push, source, progress).await {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                if let Failure::Internal(cause) = &failure {
+                    tracing::error!(app.name = %push.app, commit = push.commit, error = %cause, "A push failed.");
+                }
+                progress.line("Deploy aborted").await;
+                self.0.log.platform(&push.app, format!("Deploy of {} aborted: {failure}", short(&push.commit)));
+                Err(failure.to_string())
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    /// Over these rooms.
+    pub fn new(rooms: Rooms) -> Self {
+        Self(rooms)
+    }
+
+    /// Settles what the last server left open; before [`Deployer::start`].
+    pub async fn recover(&self) -> Result<(), DeployError> {
+        for left in self.0.deployer.recover().await?.refs {
+            let PushRef { reference, commit } = &left.push;
+            match self.0.receiver.move_ref(&left.app, reference, commit).await {
+                Ok(()) => self.0.deployer.ref_moved(left.operation).await?,
+                Err(error) => {
+                    tracing::error!(app.name = %left.app, reference, commit, error = %error, "A ref could not be moved; the next start tries again.");
+                }
+            }
+        }
+        self.sweep().await;
+        Ok(())
+    }
+
+    async fn run(&self, push: &Push, source: Checkout, progress: &Progress) -> Result<(), Failure> {
+        let app = self.0.store.app_by_name(&push.app).await.map_err(Failure::internal)?;
+        self.0.log.platform(&app.name, format!("Deploy of {} started by {}", short(&push.commit), push.by));
+        let slug = self.slug(&app, push, &source, progress).await?;
+        source.promote().await.map_err(Failure::internal)?;
+        let deployed = self.deploy_slug(&app, push, slug, progress).await?;
+        self.0.receiver.move_ref(&app.name, &push.reference, &push.commit).await.map_err(Failure::internal)?;
+        self.0.deployer.ref_moved(deployed.operation).await.map_err(Failure::internal)?;
+        self.sweep_later();
+        self.congratulate(&app, deployed, progress).await;
+        Ok(())
+    }
+
+    async fn slug(
+        &self,
+        app: &App,
+        push: &Push,
+        source: &Checkout,
+        progress: &Progress,
+    ) -> Result<(SlugId, Slug), Failure> {
+        progress.line("Setting environment variables").await;
+        let config = self.0.releases.config(app.id).await.map_err(Failure::internal)?;
+        let secrets = self.0.releases.secrets(app.id).await.map_err(Failure::internal)?;
+        let request = BuildRequest {
+            app: app.name.clone(),
+            sha: push.commit.clone(),
+            source: source.path().to_owned(),
+            cache: self.0.caches.join(app.name.as_str()).join(app.stack.as_str()),
+            env: environment::of_build(&app.name, &secrets, &push.commit, &config),
+            stack: app.stack.clone(),
+            clean: push.clean,
+        };
+        progress.line("Compiling code and generating slug").await;
+        let overheard = progress.overheard(self.ear(&app.name));
+        let built = self.0.builder.build(request, &overheard).await;
+        let built = built.map_err(|error| Failure::Told(error.to_string()))?;
+        self.keep(app, push, built).await
+    }
+
+    async fn keep(&self, app: &App, push: &Push, built: BuiltSlug) -> Result<(SlugId, Slug), Failure> {
+        self.0.slugs.put(&built.digest, &built.archive).await.map_err(Failure::internal)?;
+        let slug = Slug {
+            digest: built.digest,
+            size: built.size,
+            sha: push.commit.clone(),
+            stack: app.stack.clone(),
+            kind: built.kind,
+            processes: built.processes,
+            customer_app_name: built.customer_app_name,
+            customer_app_version: built.customer_app_version,
+            capabilities: built.capabilities,
+        };
+        let id = self.0.store.record_slug(app.id, slug.clone()).await.map_err(Failure::internal)?;
+        steps::reached("slug.stored");
+        Ok((id, slug))
+    }
+
+    async fn deploy_slug(
+        &self,
+        app: &App,
+        push: &Push,
+        slug: (SlugId, Slug),
+        progress: &Progress,
+    ) -> Result<Deployed, Failure> {
+        let push_ref = PushRef { reference: push.reference.clone(), commit: push.commit.clone() };
+        let deploy = Deploy { app: app.id, slug, by: push.by.to_string(), push: Some(push_ref) };
+        match self.0.deployer.deploy(deploy, progress).await {
+            Ok(deployed) => Ok(deployed),
+            Err(error) => {
+                progress.bytes(messages::explain(&error).into()).await;
+                Err(Failure::Told(error.to_string()))
+            }
+        }
+    }
+
+    async fn congratulate(&self, app: &App, deployed: Deployed, progress: &Progress) {
+        let name = &app.name;
+        let (version, address) = (deployed.version, (self.0.address)(name));
+        let text = format!(
+            "Deployed {name} {version}. Try:\n    curl {address}\n    gigalixir logs -a {name}\n    gigalixir ps -a {name}"
+        );
+        progress.line(text).await;
+    }
+
+    /// Writes a build's output into the app's log, line by line.
+    fn ear(&self, app: &AppName) -> super::progress::Ear {
+        let (log, app, begun) = (self.0.log.clone(), app.clone(), Mutex::new(Vec::new()));
+        Arc::new(move |chunk| {
+            let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+            begun.extend_from_slice(chunk);
+            while let Some(end) = begun.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = begun.drain(..=end).collect();
+                log.build(&app, String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+        })
+    }
+
+    fn sweep_later(&self) {
+        let (releases, slugs) = (self.0.releases.clone(), self.0.slugs.clone());
+        tokio::spawn(async move { sweep(&releases, &slugs).await });
+    }
+
+    async fn sweep(&self) {
+        sweep(&self.0.releases, &self.0.slugs).await;
+    }
+}
+
+/// Deletes the archives that no release within the limit and no replica needs.
+async fn sweep(releases: &Releases, slugs: &Slugs) {
+    let keep = match releases.keep_set().await {
+        Ok(keep) => keep,
+        Err(error) => return tracing::error!(error = %error, "Old slugs could not be told from needed ones."),
+    };
+    match slugs.sweep(&keep).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "Swept old slugs."),
+        Err(error) => tracing::error!(error = %error, "Old slugs could not be swept."),
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}

@@ -32,7 +32,14 @@ impl Ran {
     /// It exited 0; returns its stdout.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert_eq!(self.code, Some(0), "`{}` failed\n--- stdout\n{}\n--- stderr\n{}", self.what, self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(0),
+            "`{}` failed\n--- stdout\n{}\n--- stderr\n{}",
+            self.what,
+            self.stdout,
+            self.stderr
+        );
         self.stdout
     }
 
@@ -47,7 +54,14 @@ impl Ran {
     /// It exited with something else than 0; returns both outputs.
     #[track_caller]
     pub fn fails(self) -> String {
-        assert!(self.code.is_some_and(|c| c != 0), "`{}` should fail: {:?}\n{}{}", self.what, self.code, self.stdout, self.stderr);
+        assert!(
+            self.code.is_some_and(|c| c != 0),
+            "`{}` should fail: {:?}\n{}{}",
+            self.what,
+            self.code,
+            self.stdout,
+            self.stderr
+        );
         format!("{}{}", self.stdout, self.stderr)
     }
 }
@@ -68,7 +82,9 @@ impl Person {
         let person = Self { email: email.to_owned(), ..stranger };
         let uuid = person.run(&["signup:start", "-e", email]).ok();
         let code = newest_code(server, email);
-        person.run_with_input(&["signup:finish", "--uuid", uuid.trim(), "--code", &code, "--password-stdin"], PASSWORD).ok();
+        person
+            .run_with_input(&["signup:finish", "--uuid", uuid.trim(), "--code", &code, "--password-stdin"], PASSWORD)
+            .ok();
         person
     }
 

@@ -94,6 +94,11 @@ impl Apps {
         }
     }
 
+    /// The name of the person's app, for doors that lead past the API (git).
+    pub async fn admit(&self, user: &User, name: &str) -> Result<AppName, ActionError> {
+        Ok(self.own(user, name).await?.name)
+    }
+
     /// Makes an app, with a pleasant name if none is given.
     pub async fn create(&self, user: &User, wish: api::app::CreateApp) -> Result<api::app::App, ActionError> {
         let stack = wish.stack.as_deref().map_or(Ok(self.settings.stacks.0.clone()), |text| self.stack(text))?;

@@ -13,10 +13,18 @@ impl ServerConfig {
         self.api_url.as_ref().map_or_else(|| self.listening("http", self.api, 80), bare)
     }
 
-    /// Where an app is pushed to.
-    pub fn git_address(&self, app: &AppName) -> String {
-        let base = self.git_url.as_ref().map_or_else(|| self.public_api(), bare);
-        format!("{base}/{app}.git")
+    /// Below it are the repositories; no slash at the end.
+    pub fn public_git(&self) -> String {
+        self.git_url.as_ref().map_or_else(|| self.public_api(), bare)
+    }
+
+    /// As browsers reach the domain; an app's address has its name in front of the host.
+    pub fn public_apps(&self) -> String {
+        match &self.app_url {
+            Some(url) => bare(url),
+            None if self.http.port() == 80 => format!("http://{}", self.domain),
+            None => format!("http://{}:{}", self.domain, self.http.port()),
+        }
     }
 
     /// Where a browser finds an app.
@@ -55,7 +63,7 @@ mod tests {
         let app = AppName::parse("my-app").unwrap();
         let mut config = ServerConfig::default();
         assert_eq!(config.public_api(), "http://127.0.0.1:4000");
-        assert_eq!(config.git_address(&app), "http://127.0.0.1:4000/my-app.git");
+        assert_eq!(config.public_git(), "http://127.0.0.1:4000");
         assert_eq!(config.app_address(&app), "http://my-app.localhost:8080");
         config.domain = crate::server::domain::Hostname::parse("example.org").unwrap();
         config.api = "0.0.0.0:80".parse().unwrap();
@@ -70,10 +78,10 @@ mod tests {
     fn what_the_operator_says_goes_before() {
         let app = AppName::parse("my-app").unwrap();
         let mut config = ServerConfig { api_url: Url::parse("https://paas.example.org/").ok(), ..Default::default() };
-        assert_eq!(config.git_address(&app), "https://paas.example.org/my-app.git");
+        assert_eq!(config.public_git(), "https://paas.example.org");
         config.git_url = Url::parse("https://git.example.org/x/").ok();
         config.app_url = Url::parse("https://apps.example.org:8443").ok();
-        assert_eq!(config.git_address(&app), "https://git.example.org/x/my-app.git");
+        assert_eq!(config.public_git(), "https://git.example.org/x");
         assert_eq!(config.app_address(&app), "https://my-app.apps.example.org:8443");
     }
 }

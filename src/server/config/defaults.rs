@@ -20,6 +20,7 @@ impl Default for ServerConfig {
             https: loopback(8443),
             ssh: loopback(2222),
             runtime: RuntimeChoice::Auto,
+            stop_apps_on_exit: false,
             signups: Signups::First,
             log: "info".into(),
             log_format: LogFormat::Auto,

@@ -37,6 +37,8 @@ pub struct Overrides {
     pub ssh: Option<String>,
     /// `--runtime`.
     pub runtime: Option<String>,
+    /// `--stop-apps-on-exit`.
+    pub stop_apps_on_exit: bool,
 }
 
 /// Why the configuration cannot be used. Each sentence names the place and what to do.
@@ -104,6 +106,7 @@ impl ServerConfig {
             }
         }
         let mut config = check(&table, "the configuration".into())?;
+        config.stop_apps_on_exit |= flags.stop_apps_on_exit;
         config.file.clone_from(&flags.config);
         config.complete(&env)?;
         Ok(config)

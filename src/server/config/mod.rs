@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub ssh: SocketAddr,
     /// Where apps run.
     pub runtime: RuntimeChoice,
+    /// Whether apps end with the server. Otherwise they run on and the next server takes them over.
+    pub stop_apps_on_exit: bool,
     /// Who may sign up.
     pub signups: Signups,
     /// What is logged, in `RUST_LOG`'s language.

@@ -4,20 +4,19 @@
 //! One writer per fact: workloads change by operations (after the database has them), instances by the runtime's events.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::server::domain::{
-    AppId, AppName, Hostname, Instance, InstanceState, Route, RouteTable, Workload, WorkloadId,
+    AppId, AppName, Backend, Hostname, Instance, InstanceState, Route, RouteTable, Workload, WorkloadId,
 };
 use crate::server::runtime::InstanceEvent;
 use crate::server::store::WorkloadState;
 
 use super::plan::Plan;
-use super::routes::route_state;
+use super::routes::{backend, route_state};
 
 /// The fleet.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ struct AppFleet {
 /// A serving generation and the instances that it has too many.
 pub(super) struct Wish {
     pub(super) workload: Workload,
-    pub(super) surplus: Vec<SocketAddr>,
+    pub(super) surplus: Vec<Backend>,
 }
 
 impl Fleet {
@@ -213,12 +212,11 @@ impl Fleet {
         self.lock().get(&id.app).is_some_and(|fleet| fleet.standing.contains_key(id))
     }
 
-    /// Where a generation's instances listen.
-    pub(super) fn addresses(&self, id: &WorkloadId) -> Vec<SocketAddr> {
+    /// A generation's instances as the router knows them.
+    pub(super) fn backends(&self, id: &WorkloadId) -> Vec<Backend> {
         let apps = self.lock();
-        let of = |fleet: &AppFleet| {
-            fleet.instances.values().filter(|i| i.workload == *id).filter_map(|i| i.address).collect()
-        };
+        let of =
+            |fleet: &AppFleet| fleet.instances.values().filter(|i| i.workload == *id).filter_map(backend).collect();
         apps.get(&id.app).map(of).unwrap_or_default()
     }
 
@@ -228,7 +226,7 @@ impl Fleet {
         let fleet = apps.get(&id.app)?;
         let (workload, state) = fleet.standing.get(id)?;
         let too_many = |instance: &&Instance| instance.workload == *id && instance.index > workload.replicas;
-        let surplus = fleet.instances.values().filter(too_many).filter_map(|instance| instance.address).collect();
+        let surplus = fleet.instances.values().filter(too_many).filter_map(backend).collect();
         (*state == WorkloadState::Serving).then(|| Wish { workload: workload.clone(), surplus })
     }
 

@@ -148,6 +148,19 @@ impl Deployer {
         self.0.stop.cancel();
     }
 
+    /// Ends every replica; after [`Self::close`]. What should be stays as it is: the next server starts them anew.
+    pub async fn stop_apps(&self) {
+        let rooms = &self.0.rooms;
+        let all = match rooms.store.all_workloads().await {
+            Ok(all) => all,
+            Err(error) => return tracing::error!(error = %error, "The apps could not be listed to be stopped."),
+        };
+        let ends = all.iter().map(|stored| rooms.runtime.remove(&stored.id, self.0.settings.grace));
+        for error in futures_util::future::join_all(ends).await.into_iter().filter_map(Result::err) {
+            tracing::error!(error = %error, "A replica could not be stopped.");
+        }
+    }
+
     /// Runs `work` when it is the app's turn, to its end even if the caller goes away.
     async fn in_turn<T, F, Fut>(&self, app: AppId, progress: &Progress, work: F) -> Result<T, DeployError>
     where

@@ -1,17 +1,15 @@
 //! What the deployer needs of rooms it does not know.
 
-use std::net::SocketAddr;
-
 use async_trait::async_trait;
 
-use crate::server::domain::AppName;
+use crate::server::domain::{AppName, Backend};
 
 /// The router, as far as draining goes.
 #[async_trait]
 pub trait Drains: Send + Sync + 'static {
-    /// Resolves when no request that the router sent to this address is under way any more. May take for ever; the
-    /// caller bounds it. Called after a table without the address has been published.
-    async fn drained(&self, address: SocketAddr);
+    /// Resolves when no request that the router sent to this backend is under way any more. May take for ever; the
+    /// caller bounds it. Called after a table without the backend has been published.
+    async fn drained(&self, backend: Backend);
 }
 
 /// The app's log.

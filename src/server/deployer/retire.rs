@@ -1,11 +1,9 @@
 //! The quiet endings: a replaced generation drains and is removed, a generation that has too many replicas loses them.
 //! Both are wishes in the database, so both are taken up again by whoever reconciles next.
 
-use std::net::SocketAddr;
-
 use futures_util::future::join_all;
 
-use crate::server::domain::{AppId, WorkloadId};
+use crate::server::domain::{AppId, Backend, WorkloadId};
 use crate::server::steps;
 
 use super::{DeployError, Deployer};
@@ -38,7 +36,7 @@ impl Deployer {
     }
 
     async fn end(&self, app: AppId, id: &WorkloadId) -> Result<(), DeployError> {
-        self.drain(self.0.fleet.addresses(id)).await;
+        self.drain(self.0.fleet.backends(id)).await;
         steps::reached("deploy.drained");
         self.0.rooms.runtime.remove(id, self.0.settings.grace).await?;
         self.0.rooms.store.forget_workload(app, id).await?;
@@ -72,9 +70,9 @@ impl Deployer {
         }
     }
 
-    /// Waits until no visitor is on these addresses, as long as is allowed.
-    async fn drain(&self, addresses: Vec<SocketAddr>) {
-        let all = join_all(addresses.into_iter().map(|address| self.0.rooms.drains.drained(address)));
+    /// Waits until no visitor is on these backends, as long as is allowed.
+    async fn drain(&self, backends: Vec<Backend>) {
+        let all = join_all(backends.into_iter().map(|backend| self.0.rooms.drains.drained(backend)));
         // Whoever is still there after that long is cut off: a stream that never ends must not keep an old release up.
         let _ = tokio::time::timeout(self.0.settings.drain, all).await;
     }

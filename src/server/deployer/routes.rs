@@ -28,11 +28,14 @@ pub(super) fn route_state<'a>(
 /// nobody else could serve them.
 fn backends<'a>(workload: &Workload, instances: impl Iterator<Item = &'a Instance> + Clone) -> Vec<Backend> {
     let ready = instances.filter(|instance| instance.workload == workload.id && instance.state == InstanceState::Ready);
-    let backend =
-        |instance: &Instance| instance.address.map(|address| Backend { name: instance.name.clone(), address });
     let within: Vec<_> =
         ready.clone().filter(|instance| instance.index <= workload.replicas).filter_map(backend).collect();
     if within.is_empty() { ready.filter_map(backend).collect() } else { within }
+}
+
+/// An instance as the router knows it.
+pub(super) fn backend(instance: &Instance) -> Option<Backend> {
+    instance.address.map(|address| Backend { name: instance.name.clone(), address })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod witness;
 #[cfg(test)]
 mod apps_tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -35,6 +36,8 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::routing::{get, patch, post, put};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
@@ -99,8 +102,24 @@ impl FromRef<Doors> for Store {
     }
 }
 
-/// The whole API, ready to be served with `ConnectInfo<SocketAddr>`.
-pub fn router(doors: Doors) -> Router {
+/// The whole door: the API and git, ready to be served with `ConnectInfo<SocketAddr>`.
+pub fn router(doors: Doors, git: git::Door) -> Router {
+    Router::new().merge(api(doors)).merge(git::routes(git))
+}
+
+/// Serves `router` until `closed`; then requests under way are finished.
+pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -> JoinHandle<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move {
+        let served = axum::serve(listener, service).with_graceful_shutdown(closed.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(error = %error, "The API's listener failed.");
+        }
+    })
+}
+
+/// The API alone.
+pub fn api(doors: Doors) -> Router {
     Router::new()
         .route("/healthz", get(health::check))
         .route("/api/signup", post(account::signup))

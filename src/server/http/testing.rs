@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::origin::TrustedProxies;
-use super::{Doors, router};
+use super::{Doors, api};
 use crate::server::actions::account::{AccountRules, Accounts};
 use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups, SmtpConfig};
@@ -73,7 +73,7 @@ impl Platform {
             trusted_proxies: TrustedProxies::default(),
             body_limit: 64 * 1024,
         };
-        Self { router: router(doors), clock, store, outbox, _folder: folder }
+        Self { router: api(doors), clock, store, outbox, _folder: folder }
     }
 
     /// Asks as the official client does: with a JSON content type, body or no body.

@@ -20,6 +20,7 @@ mod protocol;
 mod push;
 mod quarantine;
 mod refs;
+mod remote_tree;
 mod repack;
 mod report;
 mod repository;
@@ -153,6 +154,22 @@ impl Receiver {
         blocking(move || repository::remove(&path, &work)).await?;
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
         Ok(())
+    }
+
+    /// Whose repositories there are.
+    pub async fn list(&self) -> Result<Vec<AppName>, ReceiverError> {
+        let dir = self.dir.clone();
+        blocking(move || repository::list(&dir)).await
+    }
+
+    /// Puts the tree of a remote repository (`reference`: branch, tag or full commit; the default branch if `None`)
+    /// into the empty folder `into`, within the limits of a submodule. The error is a sentence without the URL's
+    /// secrets.
+    pub async fn fetch_tree(&self, url: &Url, reference: Option<&str>, into: &Path) -> Result<(), String> {
+        let (url, reference, into) = (url.clone(), reference.map(str::to_owned), into.to_owned());
+        let (work, limits) = (self.work(), self.limits.clone());
+        let fetch = move || remote_tree::fetch(&url, reference.as_deref(), &into, &work, &limits);
+        tokio::task::spawn_blocking(fetch).await.map_err(|error| error.to_string())?
     }
 
     /// Makes `reference` of `app` name `commit` (40 hex digits), durably. Idempotent; the commit must have been

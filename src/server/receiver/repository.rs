@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::error::ReceiverError;
+use crate::server::domain::AppName;
 
 /// The folder beside the repositories for what is temporary.
 pub(super) const WORK: &str = ".work";
@@ -47,6 +48,13 @@ pub(super) fn lay_out(folder: &Path) -> std::io::Result<()> {
     fs::create_dir_all(folder.join("refs/tags"))?;
     fs::write(folder.join("HEAD"), "ref: refs/heads/master\n")?;
     fs::write(folder.join("config"), "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n")
+}
+
+/// The apps that have a repository in the folder.
+pub(super) fn list(dir: &Path) -> Result<Vec<AppName>, ReceiverError> {
+    let entries = fs::read_dir(dir).map_err(ReceiverError::io("cannot list the repositories"))?;
+    let name = |entry: fs::DirEntry| AppName::parse(entry.file_name().to_str()?.strip_suffix(".git")?).ok();
+    Ok(entries.flatten().filter_map(name).collect())
 }
 
 /// Removes a repository: out of sight in one step, then its files.

@@ -144,7 +144,7 @@ fn joined(base: &Url, relative: &str) -> Result<Url, String> {
 }
 
 /// A URL without what may be secret.
-fn shown(url: &Url) -> Url {
+pub(super) fn shown(url: &Url) -> Url {
     let mut shown = url.clone();
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
@@ -153,7 +153,7 @@ fn shown(url: &Url) -> Url {
 }
 
 /// An error's text without the URL's secrets.
-fn hidden(url: &Url, text: String) -> String {
+pub(super) fn hidden(url: &Url, text: String) -> String {
     let mut text = text.replace(url.as_str(), shown(url).as_str());
     if let Some(password) = url.password() {
         text = text.replace(password, "***");
@@ -176,13 +176,13 @@ fn modules(repository: &gix::Repository, commit: ObjectId) -> Result<Option<gix:
 }
 
 /// Raises `stop` when the pusher has gone or the time is up.
-struct Watch {
-    stop: Arc<AtomicBool>,
+pub(super) struct Watch {
+    pub(super) stop: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
 }
 
 impl Watch {
-    fn start(cancelled: Arc<AtomicBool>, time: Duration) -> Self {
+    pub(super) fn start(cancelled: Arc<AtomicBool>, time: Duration) -> Self {
         let (stop, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (raised, ended, until) = (Arc::clone(&stop), Arc::clone(&over), Instant::now() + time);
         std::thread::spawn(move || {

@@ -194,7 +194,7 @@ impl Gate {
 
 #[async_trait]
 impl Drains for Gate {
-    async fn drained(&self, _address: SocketAddr) {
+    async fn drained(&self, _backend: crate::server::domain::Backend) {
         let _permit = self.0.acquire().await.unwrap();
     }
 }

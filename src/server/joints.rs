@@ -1,0 +1,156 @@
+//! Where rooms that do not know each other meet: each port, implemented over the room that can do it. No logic here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use url::Url;
+
+use super::actions::ActionError;
+use super::actions::account::Accounts;
+use super::actions::apps::{Apps, Repositories};
+use super::builder::GitSource;
+use super::deployer::{AppLog, Drains};
+use super::domain::{AppName, Backend, Email, SlugDigest};
+use super::http::auth::basic;
+use super::http::git::{Admits, Refusal};
+use super::logs::Logs;
+use super::receiver::Receiver;
+use super::releases::Seals;
+use super::router::Inflight;
+use super::runtime::{RuntimeError, SlugSource};
+use super::seal::Sealer;
+use super::slugs::Slugs;
+
+/// Secrets of releases are sealed with the platform's key.
+pub(super) struct Sealed(pub(super) Arc<Sealer>);
+
+impl Seals for Sealed {
+    fn seal(&self, context: &str, plain: &[u8]) -> Vec<u8> {
+        self.0.seal(context, plain)
+    }
+
+    fn unseal(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.0.unseal(context, sealed).ok()
+    }
+}
+
+/// Runtimes take slugs from the slug store.
+pub(super) struct SlugShelf(pub(super) Arc<Slugs>);
+
+#[async_trait]
+impl SlugSource for SlugShelf {
+    async fn local_path(&self, digest: &SlugDigest) -> Result<PathBuf, RuntimeError> {
+        self.0.local_path(digest).await.map_err(|error| {
+            tracing::error!(slug = %digest, error = %error, "a slug cannot be had");
+            RuntimeError::SlugMissing(digest.to_string())
+        })
+    }
+}
+
+/// Draining is the router's to know. The router is made after the deployer, whose routes it serves, and put in here.
+#[derive(Default)]
+pub(super) struct Draining(pub(super) OnceLock<Inflight>);
+
+#[async_trait]
+impl Drains for Draining {
+    async fn drained(&self, backend: Backend) {
+        if let Some(inflight) = self.0.get() {
+            inflight.draining(&backend).await;
+        }
+    }
+}
+
+/// The deployer and the pipeline write into the apps' logs.
+pub(super) struct AppLogs(pub(super) Logs);
+
+#[async_trait]
+impl AppLog for AppLogs {
+    fn platform(&self, app: &AppName, text: String) {
+        self.0.platform(app, text);
+    }
+
+    fn build(&self, app: &AppName, text: String) {
+        self.0.build(app, text);
+    }
+
+    async fn last_lines(&self, app: &AppName, instance: &str, count: usize) -> Vec<String> {
+        self.0.last_lines(app, instance, count).await.into_iter().map(|line| line.text).collect()
+    }
+}
+
+/// An app's folders: its repository and its build caches.
+pub(super) struct AppFolders {
+    pub(super) receiver: Arc<Receiver>,
+    pub(super) caches: PathBuf,
+}
+
+#[async_trait]
+impl Repositories for AppFolders {
+    async fn create(&self, app: &AppName) -> io::Result<()> {
+        self.receiver.create(app).await.map_err(io::Error::other)
+    }
+
+    async fn remove(&self, app: &AppName) -> io::Result<()> {
+        self.receiver.remove(app).await.map_err(io::Error::other)?;
+        match tokio::fs::remove_dir_all(self.caches.join(app.as_str())).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn list(&self) -> io::Result<Vec<AppName>> {
+        self.receiver.list().await.map_err(io::Error::other)
+    }
+}
+
+/// Buildpacks in git repositories are fetched by the receiver's room, where git lives.
+pub(super) struct PackRepositories(pub(super) Arc<Receiver>);
+
+#[async_trait]
+impl GitSource for PackRepositories {
+    async fn fetch(&self, url: &Url, reference: Option<&str>, into: &Path) -> Result<(), String> {
+        self.0.fetch_tree(url, reference, into).await
+    }
+}
+
+/// git's visitors are signed-in people with an app of their own.
+pub(super) struct Gate {
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) apps: Arc<Apps>,
+}
+
+#[async_trait]
+impl Admits for Gate {
+    async fn admit(
+        &self,
+        authorization: Option<&HeaderValue>,
+        app: &str,
+        _write: bool,
+    ) -> Result<(AppName, Email), Refusal> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(header::AUTHORIZATION, value.clone());
+        }
+        let (user, _) = self.accounts.authenticate(&basic(&headers)).await.map_err(refusal)?;
+        let app = self.apps.admit(&user, app).await.map_err(refusal)?;
+        Ok((app, user.email))
+    }
+}
+
+fn refusal(error: ActionError) -> Refusal {
+    let status = match &error {
+        ActionError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+        ActionError::TooMany { .. } | ActionError::Exhausted(_) => StatusCode::TOO_MANY_REQUESTS,
+        ActionError::NotFound(_) | ActionError::Invalid(_) => StatusCode::NOT_FOUND,
+        ActionError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ActionError::Forbidden(_) | ActionError::Conflict(_) => StatusCode::FORBIDDEN,
+        ActionError::Internal(cause) => {
+            tracing::error!(error = %cause, "a git request failed");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    Refusal { status, message: error.to_string() }
+}
