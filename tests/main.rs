@@ -8,5 +8,7 @@ mod crash;
 mod deploys;
 mod examples;
 mod git;
+mod runtime_contract;
+mod runtime_local;
 mod server;
 mod tidy;

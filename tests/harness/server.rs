@@ -82,7 +82,7 @@ impl Server {
         self.start_again_crashing(None);
     }
 
-    /// The same, to die at a step of `gigalixir::server::steps::ALL`.
+    /// The same, to die at a step of `gigalixir::server::steps::OF_A_PUSH`.
     pub fn start_again_crashing(&mut self, step: Option<&str>) {
         let (child, api, http) =
             spawn(self.folder.path(), &self.config, (self.api, self.http), step, &self.log).expect("server starts");

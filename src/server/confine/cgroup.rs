@@ -44,6 +44,11 @@ impl Cgroups {
         Cgroup { dirs: self.roots.iter().map(|root| root.join(name)).collect() }
     }
 
+    /// How much all groups together weigh against whatever else runs here, as [`Limits::cpu_milli`] does among them.
+    pub fn weigh(&self, cpu_milli: u64) -> io::Result<()> {
+        Cgroup { dirs: self.roots.clone() }.weigh(cpu_milli)
+    }
+
     /// The names of all groups that exist.
     pub fn list(&self) -> Vec<String> {
         let mut names = BTreeSet::new();
@@ -155,14 +160,17 @@ impl Cgroup {
             drop(self.write("memory.memsw.limit_in_bytes", bytes));
             drop(self.write("memory.oom.group", "1"));
         }
-        if let Some(milli) = limits.cpu_milli {
-            let shares = (milli * 1024 / 1000).clamp(2, 262_144);
-            let weight = 1 + (shares - 2) * 9999 / 262_142;
-            self.set(&["cpu.weight"], &weight.to_string(), "")?;
-            self.set(&["cpu.shares"], &shares.to_string(), "")?;
-        }
+        limits.cpu_milli.map_or(Ok(()), |milli| self.weigh(milli))?;
         let pids = limits.pids.map_or_else(|| "max".to_owned(), |count| count.to_string());
         self.set(&["pids.max"], &pids, "")
+    }
+
+    /// A core is 1024 shares on v1; on v2 it becomes a weight the way Kubernetes makes it.
+    fn weigh(&self, cpu_milli: u64) -> io::Result<()> {
+        let shares = (cpu_milli * 1024 / 1000).clamp(2, 262_144);
+        let weight = 1 + (shares - 2) * 9999 / 262_142;
+        self.set(&["cpu.weight"], &weight.to_string(), "")?;
+        self.set(&["cpu.shares"], &shares.to_string(), "")
     }
 
     /// Writes to the first of `names` that exists; v1 spells "no limit" its own way.

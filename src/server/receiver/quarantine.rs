@@ -68,6 +68,11 @@ impl Quarantine {
         Ok(())
     }
 
+    /// The real repository's folder.
+    pub(super) fn home(&self) -> &Path {
+        &self.repository
+    }
+
     /// A handle that sees the new objects and the repository's.
     pub(super) fn repository(&self) -> Result<gix::Repository, ReceiverError> {
         repository::open(self.folder.path())

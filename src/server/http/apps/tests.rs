@@ -161,7 +161,7 @@ impl Platform {
             capabilities: Value::Null,
         };
         let id = self.store.record_slug(app.id, slug.clone()).await.unwrap();
-        let deploy = Deploy { app: app.id, slug: (id, slug), by: ANN.to_owned(), push: None };
+        let deploy = Deploy { app: app.id, slug: (id, slug), by: ANN.to_owned(), push: None, before_commit: None };
         self.deployer.deploy(deploy, &Progress::silent()).await.unwrap();
     }
 }

@@ -20,7 +20,7 @@ use crate::server::confine::Limits;
 use crate::server::domain::{HealthCheck, ReleaseVersion, Workload, WorkloadId};
 
 /// For replicas that go because fewer are wished, or that nobody wishes any more.
-const GRACE: Duration = Duration::from_secs(30);
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 const PIDS_PER_GB: u32 = 1024;
 
 /// What a generation is told.
@@ -72,13 +72,13 @@ impl Generation {
                 Ok(spec) => {
                     let unwished = workload.is_none_or(|workload| spec.index > workload.replicas);
                     let surplus = unwished || dir.join(STOPPING).exists() || self.replicas.contains_key(&spec.index);
-                    let settled = self.watch(dir, spec, workload)?;
+                    let (index, stop, settled) = self.watch(dir, spec, workload)?;
                     if surplus {
-                        settled.1.send_replace(Some(GRACE));
+                        stop.send_replace(Some(GRACE));
                     } else {
-                        self.replicas.insert(settled.0, settled.1);
+                        self.replicas.insert(index, stop);
                     }
-                    settling.push(settled.2);
+                    settling.push(settled);
                 }
                 Err(_) if link::lock(&dir)?.is_some() => folder::remove_tree(&dir)?,
                 Err(error) => tracing::error!("{} has a shim but no readable spec: {error}", dir.display()),
@@ -132,7 +132,7 @@ impl Generation {
         });
         let about = (self.id.clone(), release, health);
         let (replica, settling) = Replica::new(self.shared.clone(), dir, spec, about, stopping)?;
-        self.tasks.spawn(replica.attend());
+        self.tasks.spawn(self.shared.tasks.track_future(replica.attend()));
         Ok((index, stop, settling))
     }
 

@@ -29,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use self::generation::{Generation, Order};
 use self::shared::Shared;
@@ -41,6 +42,9 @@ use crate::server::domain::{AppName, Instance, LogLine, Workload, WorkloadId};
 const EVENTS: usize = 1024;
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
+
+/// The apps together against builds and whatever else runs beside them: visitors come first.
+const APPS_CPU_MILLI: u64 = 20_000;
 
 /// Where and how.
 #[derive(Debug, Clone)]
@@ -96,10 +100,18 @@ impl Local {
             slots: Slots::default(),
             events: broadcast::channel(EVENTS).0,
             instances: Mutex::new(BTreeMap::new()),
+            tasks: TaskTracker::new(),
         });
         let local = Arc::new(Self { dir, shared, generations: Mutex::new(HashMap::new()) });
         local.take_over().await.map_err(unusable)?;
         Ok(local)
+    }
+
+    /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
+    pub async fn close(&self) {
+        self.generations().clear();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
     }
 
     async fn take_over(&self) -> io::Result<()> {
@@ -114,10 +126,10 @@ impl Local {
             let mut generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
             settling.extend(generation.adopt(workload.as_ref())?);
             let (orders, inbox) = mpsc::channel(16);
-            let task = tokio::spawn(async move {
+            let task = self.shared.tasks.spawn(async move {
                 let begun = match &workload {
                     Some(workload) => generation.follow(workload).await,
-                    None => generation.remove(Duration::from_secs(30)).await,
+                    None => generation.remove(generation::GRACE).await,
                 };
                 if let Err(error) = begun {
                     tracing::error!("a generation could not be taken over whole: {error}");
@@ -157,7 +169,7 @@ impl Local {
         }
         let (orders, inbox) = mpsc::channel(16);
         let generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
-        let task = tokio::spawn(generation.obey(inbox)).abort_handle();
+        let task = self.shared.tasks.spawn(generation.obey(inbox)).abort_handle();
         generations.insert(id.clone(), Tasked { orders: orders.clone(), task });
         orders
     }
@@ -210,6 +222,7 @@ impl Runtime for Local {
 /// The control groups of a folder: of its own name, so that servers do not meddle with each other's.
 fn cgroups(dir: &Path) -> Option<Cgroups> {
     let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+    let weighed = |cgroups: &Cgroups| drop(cgroups.weigh(APPS_CPU_MILLI));
     Cgroups::detect(&format!("gigalixir-{}", hex::encode(&digest[..4])))
         .inspect_err(|why| {
             tracing::warn!(
@@ -217,6 +230,7 @@ fn cgroups(dir: &Path) -> Option<Cgroups> {
                  are found by their parents. {why}"
             );
         })
+        .inspect(weighed)
         .ok()
 }
 

@@ -82,7 +82,9 @@ impl Replica {
             let why = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
             tracing::warn!(instance.name = %self.spec.name, "the shim is gone and is started anew: {why}");
             self.kill_rest().await;
-            self.become_(InstanceState::Crashed);
+            self.turn(InstanceState::Crashed);
+            let text = format!("{} was lost with its shim and is started anew", self.spec.label());
+            self.shared.say(&self.instance.workload.app, text);
             if self.stop.borrow().is_some() {
                 break;
             }
@@ -114,7 +116,7 @@ impl Replica {
                     Word::State(state) => self.follow(state),
                     Word::Output => self.output.look(),
                 },
-                address = ready(&mut self.readiness) => self.ready(address),
+                address = ready(&mut self.readiness) => self.turn_at(InstanceState::Ready, address),
                 () = self.output.hand_on() => {}
                 grace = stop::told(&mut stop), if !told => {
                     told = true;
@@ -145,16 +147,16 @@ impl Replica {
         match state.phase {
             Phase::Running if same_run && self.instance.state == InstanceState::Ready => {}
             Phase::Running => {
-                self.become_(InstanceState::Starting);
+                self.turn(InstanceState::Starting);
                 self.ask(state.port);
             }
-            Phase::Making => self.become_(InstanceState::Starting),
-            Phase::Waiting => self.become_(InstanceState::Crashed),
-            Phase::Stopping => self.become_(InstanceState::Stopping),
+            Phase::Making => self.turn(InstanceState::Starting),
+            Phase::Waiting => self.turn(InstanceState::Crashed),
+            Phase::Stopping => self.turn(InstanceState::Stopping),
             Phase::Stopped => {
                 // Unless we told it, the machine is going down, or somebody ended the shim; that is not the app's end.
                 self.stopped = self.stop.borrow().is_some();
-                self.become_(InstanceState::Stopping);
+                self.turn(InstanceState::Stopping);
             }
         }
     }
@@ -169,19 +171,16 @@ impl Replica {
             Some(Box::pin(async move { health::ready(&health, &addresses, up_for.unwrap_or_default()).await }));
     }
 
-    fn ready(&mut self, address: Option<SocketAddr>) {
-        self.become_(InstanceState::Ready);
-        self.instance.address = address;
-        self.shared.changed(&self.instance);
+    fn turn(&mut self, state: InstanceState) {
+        self.turn_at(state, None);
     }
 
-    fn become_(&mut self, state: InstanceState) {
+    fn turn_at(&mut self, state: InstanceState, address: Option<SocketAddr>) {
         self.readiness = None;
         self.instance.state = state;
-        self.instance.address = None;
-        if state != InstanceState::Ready {
-            self.shared.changed(&self.instance);
-        }
+        self.instance.address = address;
+        self.shared.changed(&self.instance);
+        // After it was made known: who waited for it lists next.
         if state != InstanceState::Starting {
             self.settled = None;
         }
@@ -197,7 +196,7 @@ impl Replica {
     }
 
     async fn free(mut self) {
-        self.become_(InstanceState::Stopping);
+        self.turn(InstanceState::Stopping);
         self.kill_rest().await;
         self.output.finish().await;
         let cgroup = Cgroup::at(std::mem::take(&mut self.spec.cgroup));
