@@ -130,6 +130,3 @@ fn dressed<S: Clone + Send + Sync + 'static>(routes: Router<S>, body_limit: usiz
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(from_fn(witness::witness))
 }
-
-#[cfg(test)]
-mod apps_tests;
