@@ -69,7 +69,13 @@ fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
     files(&root().join("src"), &mut paths);
     paths.retain(|path| path.extension().is_some_and(|e| e == "rs"));
-    paths.into_iter().map(read).filter(|source| !source.path.ends_with("tests.rs")).collect()
+    paths.into_iter().map(read).filter(|source| !is_test(&source.path)).collect()
+}
+
+/// `tests.rs` and what lies in a folder `tests/` beside it.
+fn is_test(path: &Path) -> bool {
+    let below = path.strip_prefix(root().join("src")).unwrap_or(path);
+    path.ends_with("tests.rs") || below.components().any(|part| part.as_os_str() == "tests")
 }
 
 fn read(path: PathBuf) -> Source {
