@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::builder::{BuildRequest, Builder, BuiltSlug};
 use super::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, messages};
-use super::domain::{App, AppName, Push, Slug};
+use super::domain::{App, AppName, ProcessType, Push, Slug};
 use super::progress::Progress;
 use super::receiver::{Checkout, Deploys, Receiver};
 use super::releases::{Releases, environment};
@@ -109,8 +109,13 @@ impl Pipeline {
         let app = self.0.store.app_by_name(&push.app).await.map_err(Failure::internal)?;
         self.0.log.platform(&app.name, format!("Deploy of {} started by {}", short(&push.commit), push.by));
         let slug = self.slug(&app, push, &source, progress).await?;
-        source.promote().await.map_err(Failure::internal)?;
-        let deployed = self.deploy_slug(&app, push, slug, progress).await?;
+        let deployed = match self.deploy_slug(&app, push, slug, source, progress).await {
+            Ok(deployed) => deployed,
+            Err(failure) => {
+                self.forget_slug(&app).await;
+                return Err(failure);
+            }
+        };
         self.0.receiver.move_ref(&app.name, &push.reference, &push.commit).await.map_err(Failure::internal)?;
         self.0.deployer.ref_moved(deployed.operation).await.map_err(Failure::internal)?;
         self.sweep_later();
@@ -145,9 +150,8 @@ impl Pipeline {
     }
 
     async fn keep(&self, app: &App, push: &Push, built: BuiltSlug) -> Result<(SlugId, Slug), Failure> {
-        self.0.slugs.put(&built.digest, &built.archive).await.map_err(Failure::internal)?;
         let slug = Slug {
-            digest: built.digest,
+            digest: built.digest.clone(),
             size: built.size,
             sha: push.commit.clone(),
             stack: app.stack.clone(),
@@ -157,7 +161,12 @@ impl Pipeline {
             customer_app_version: built.customer_app_version,
             capabilities: built.capabilities,
         };
+        // Remembered before it is stored: no sweep takes it for one that nobody needs.
         let id = self.0.store.record_slug(app.id, slug.clone()).await.map_err(Failure::internal)?;
+        if let Err(error) = self.0.slugs.put(&built.digest, &built.archive).await {
+            self.forget_slug(app).await;
+            return Err(Failure::internal(error));
+        }
         steps::reached("slug.stored");
         Ok((id, slug))
     }
@@ -167,16 +176,46 @@ impl Pipeline {
         app: &App,
         push: &Push,
         slug: (SlugId, Slug),
+        source: Checkout,
         progress: &Progress,
     ) -> Result<Deployed, Failure> {
-        let push_ref = PushRef { reference: push.reference.clone(), commit: push.commit.clone() };
-        let deploy = Deploy { app: app.id, slug, by: push.by.to_string(), push: Some(push_ref) };
+        self.tell_of_no_web(app, &slug.1, progress).await;
+        // Only what is healthy is kept in the repository; only what is kept there can be committed.
+        let promote = async move {
+            let kept = source.promote().await.map_err(|error| format!("the pushed objects could not be kept: {error}"));
+            // A large tree takes its time to delete.
+            tokio::task::spawn_blocking(move || drop(source));
+            kept
+        };
+        let deploy = Deploy {
+            app: app.id,
+            slug,
+            by: push.by.to_string(),
+            push: Some(PushRef { reference: push.reference.clone(), commit: push.commit.clone() }),
+            before_commit: Some(Box::pin(promote)),
+        };
         match self.0.deployer.deploy(deploy, progress).await {
             Ok(deployed) => Ok(deployed),
             Err(error) => {
                 progress.bytes(messages::explain(&error).into()).await;
                 Err(Failure::Told(error.to_string()))
             }
+        }
+    }
+
+    /// Visitors are led to `web` and to nothing else; other process types begin with no replicas.
+    async fn tell_of_no_web(&self, app: &App, slug: &Slug, progress: &Progress) {
+        if !slug.processes.keys().any(ProcessType::is_web) {
+            let counts: Vec<_> = slug.processes.keys().map(|process| format!("{process}=1")).collect();
+            let text = "There is no `web` process, so nothing is served. Start the others:";
+            progress.line(format!("{text} `gigalixir ps:scale {} -a {}`.", counts.join(" "), app.name)).await;
+        }
+    }
+
+    /// If no release came of it. One push of an app is at work at a time, so it is nobody else's.
+    async fn forget_slug(&self, app: &App) {
+        if let Err(error) = self.0.store.forget_unreleased_slugs(Some(app.id)).await {
+            tracing::warn!(app.name = %app.name, error = %error, "A slug stays until the next start.");
         }
     }
 

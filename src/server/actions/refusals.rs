@@ -17,6 +17,7 @@ impl From<DeployError> for ActionError {
             DeployError::Unhealthy(_) => {
                 Self::invalid("", format!("{text}; nothing has changed, `gigalixir logs` says more"))
             }
+            DeployError::Source(_) => Self::internal(error),
             DeployError::Release(error) => error.into(),
             DeployError::Runtime(RuntimeError::Unavailable(text)) => Self::Unavailable(text),
             DeployError::Runtime(error) => Self::internal(error),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::BoxFuture;
+
 use crate::server::domain::{App, AppId, ConfigVars, ReleaseVersion, Slug};
 use crate::server::progress::Progress;
 use crate::server::releases::{Blueprint, Target};
@@ -14,7 +16,6 @@ use super::wishes::{HealthRules, Subject, workloads};
 use super::{DeployError, Deployer};
 
 /// New code for an app.
-#[derive(Debug, Clone)]
 pub struct Deploy {
     /// Whose.
     pub app: AppId,
@@ -24,7 +25,12 @@ pub struct Deploy {
     pub by: String,
     /// What moves once it is committed.
     pub push: Option<PushRef>,
+    /// What has to be durable before the commit is.
+    pub before_commit: Option<BeforeCommit>,
 }
+
+/// Work between "healthy" and "committed"; its error undoes the rollout.
+pub type BeforeCommit = BoxFuture<'static, Result<(), String>>;
 
 /// A change that is live.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +56,9 @@ impl Deployer {
             let ground = this.0.rooms.releases.blueprint(&app).await?;
             let summary = format!("Deploy {}", deploy.slug.1.sha.get(..7).unwrap_or(&deploy.slug.1.sha));
             let blueprint = Blueprint { slug: Some(deploy.slug), summary, ..ground };
-            let begun = Begun { kind: Kind::Deploy, by: deploy.by, push: deploy.push, replace: Replace::Now };
+            let before_commit = deploy.before_commit;
+            let begun =
+                Begun { kind: Kind::Deploy, by: deploy.by, push: deploy.push, replace: Replace::Now, before_commit };
             this.release(&app, begun, blueprint, &heard).await
         })
         .await
@@ -67,7 +75,7 @@ impl Deployer {
         self.in_turn(app, &silent, move |this, app| async move {
             let (version, ground) = this.0.rooms.releases.restore(app.id, target).await?;
             let blueprint = Blueprint { summary: format!("Rollback to {version}."), ..ground };
-            let begun = Begun { kind: Kind::Rollback, by, push: None, replace: Replace::Now };
+            let begun = Begun { kind: Kind::Rollback, by, push: None, replace: Replace::Now, before_commit: None };
             this.release(&app, begun, blueprint, &Progress::silent()).await
         })
         .await
@@ -120,7 +128,8 @@ impl Deployer {
             let wanted = workloads(subject, &app.formation, operation.id.0, &rules, this.0.settings.uptime);
             let plan = plan::renew(&this.0.fleet.serving(&app.name), wanted);
             let formation = app.formation.clone();
-            let rollout = Rollout { operation, plan, formation, deployed: true, timeout: rules.timeout };
+            let rollout =
+                Rollout { operation, plan, formation, deployed: true, timeout: rules.timeout, before_commit: None };
             this.roll_out(&app, rollout, &Progress::silent()).await
         })
         .await
@@ -143,7 +152,7 @@ impl Deployer {
                 return Ok(None);
             }
             let blueprint = Blueprint { config, summary, ..ground };
-            let begun = Begun { kind: Kind::Config, by, push: None, replace };
+            let begun = Begun { kind: Kind::Config, by, push: None, replace, before_commit: None };
             this.release(&app, begun, blueprint, &Progress::silent()).await.map(Some)
         })
         .await
@@ -180,6 +189,7 @@ impl Deployer {
             formation: blueprint.formation,
             deployed: blueprint.slug.is_some(),
             timeout: rules.timeout,
+            before_commit: begun.before_commit,
         };
         self.tell(app, &format!("{} {version}: {}", begun.by, blueprint.summary));
         let outcome = self.roll_out(app, rollout, progress).await;
@@ -202,6 +212,7 @@ struct Begun {
     by: String,
     push: Option<PushRef>,
     replace: Replace,
+    before_commit: Option<BeforeCommit>,
 }
 
 fn config_summary<'a>(verb: &str, names: impl Iterator<Item = &'a String>) -> String {

@@ -26,6 +26,9 @@ pub enum DeployError {
     /// The new replicas did not become healthy; `messages.rs` tells it at length.
     #[error("{}", super::messages::reason(.0))]
     Unhealthy(Box<RolloutFailure>),
+    /// What was pushed could not be kept.
+    #[error("{0}")]
+    Source(String),
     /// There is no such release, or it cannot be had.
     #[error(transparent)]
     Release(ReleaseError),

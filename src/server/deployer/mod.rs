@@ -40,7 +40,7 @@ use crate::server::releases::Releases;
 use crate::server::runtime::Runtime;
 use crate::server::store::Store;
 
-pub use changes::{Deploy, Deployed};
+pub use changes::{BeforeCommit, Deploy, Deployed};
 pub use error::DeployError;
 pub use health::{FailedCheck, RolloutFailure};
 pub use ports::{AppLog, Drains};

@@ -13,7 +13,7 @@ use crate::server::store::{Commit, Operation, StoreError, WorkloadState};
 
 use super::health::{FailedCheck, RolloutFailure, Verdict, blame, judge};
 use super::plan::Plan;
-use super::{DeployError, Deployer};
+use super::{BeforeCommit, DeployError, Deployer};
 
 /// Lines of a dying replica that are shown.
 const LAST_LINES: usize = 50;
@@ -28,24 +28,31 @@ pub(super) struct Rollout {
     pub(super) deployed: bool,
     /// How long the new replicas may take.
     pub(super) timeout: Duration,
+    /// What has to be durable before the commit is.
+    pub(super) before_commit: Option<BeforeCommit>,
 }
 
 impl Deployer {
     /// Carries it out, or undoes it. Returns right after the swap: the old replicas drain in the background.
-    pub(super) async fn roll_out(&self, app: &App, rollout: Rollout, progress: &Progress) -> Result<(), DeployError> {
+    pub(super) async fn roll_out(
+        &self,
+        app: &App,
+        mut rollout: Rollout,
+        progress: &Progress,
+    ) -> Result<(), DeployError> {
         self.0.fleet.add_app(app.id, &app.name, rollout.deployed);
-        match self.up_to_commit(app, &rollout, progress).await {
+        match self.up_to_commit(app, &mut rollout, progress).await {
             Ok(()) => {
                 self.swap(app, &rollout);
                 Ok(())
             }
             // Nobody knows whether it was committed: the next server will find out.
             Err(DeployError::Store(StoreError::Closed)) => Err(DeployError::Interrupted),
-            Err(error) => Err(self.undo(app, &rollout, error).await),
+            Err(error) => Err(self.undo(app, &rollout.operation, &rollout.plan.raise, error).await),
         }
     }
 
-    async fn up_to_commit(&self, app: &App, rollout: &Rollout, progress: &Progress) -> Result<(), DeployError> {
+    async fn up_to_commit(&self, app: &App, rollout: &mut Rollout, progress: &Progress) -> Result<(), DeployError> {
         let Rollout { operation, plan, .. } = rollout;
         steps::reached("deploy.started");
         if !plan.raise.is_empty() {
@@ -56,6 +63,9 @@ impl Deployer {
         steps::reached("deploy.healthy");
         if progress.cancelled().is_cancelled() {
             return Err(DeployError::Cancelled);
+        }
+        if let Some(before_commit) = rollout.before_commit.take() {
+            before_commit.await.map_err(DeployError::Source)?;
         }
         let commit = Commit {
             formation: rollout.formation.clone(),
@@ -122,7 +132,11 @@ impl Deployer {
         self.0.fleet.commit(&app.name, operation.id.0, plan, *deployed);
         steps::reached("deploy.swapped");
         for (id, _) in &plan.resize {
-            self.settle_later(id.clone());
+            let (this, id) = (self.clone(), id.clone());
+            tokio::spawn(async move {
+                this.settle(&id).await;
+                steps::reached("scale.settled");
+            });
         }
         for id in &plan.retire {
             self.retire_later(app.id, id.clone());
@@ -130,14 +144,14 @@ impl Deployer {
     }
 
     /// Removes what is new and says why. Should the removal itself fail, reconciling goes on with it.
-    async fn undo(&self, app: &App, rollout: &Rollout, error: DeployError) -> DeployError {
-        if let Err(refused) = self.0.rooms.store.fail(&rollout.operation).await {
+    async fn undo(&self, app: &App, operation: &Operation, raised: &[Workload], error: DeployError) -> DeployError {
+        if let Err(refused) = self.0.rooms.store.fail(operation).await {
             tracing::error!(app.name = %app.name, error = %refused, "A failed change could not be recorded.");
             return error;
         }
-        self.0.fleet.fail(&app.name, rollout.operation.id.0);
-        steps::reached("deploy.failed");
-        for workload in &rollout.plan.raise {
+        self.0.fleet.fail(&app.name, operation.id.0);
+        steps::reached("undo.recorded");
+        for workload in raised {
             self.retire(app.id, &workload.id).await;
         }
         match error {

@@ -57,7 +57,7 @@ impl Deployer {
             plan::rescale(&self.0.fleet.serving(app), wanted)
         };
         let plan = plan(&operation);
-        let rollout = Rollout { operation, plan, formation, deployed, timeout: rules.timeout };
+        let rollout = Rollout { operation, plan, formation, deployed, timeout: rules.timeout, before_commit: None };
         self.roll_out(app, rollout, &Progress::silent()).await
     }
 }

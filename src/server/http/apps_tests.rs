@@ -21,7 +21,9 @@ use crate::server::actions::apps::{AppSettings, Repositories, Rooms};
 use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups};
 use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains};
-use crate::server::domain::{AppName, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack};
+use crate::server::domain::{
+    AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
+};
 use crate::server::logs::{LogLimits, Logs};
 use crate::server::mail::Mailer;
 use crate::server::progress::Progress;
@@ -159,7 +161,7 @@ impl Platform {
             capabilities: Value::Null,
         };
         let id = self.store.record_slug(app.id, slug.clone()).await.unwrap();
-        let deploy = Deploy { app: app.id, slug: (id, slug), by: ANN.to_owned(), push: None };
+        let deploy = Deploy { app: app.id, slug: (id, slug), by: ANN.to_owned(), push: None, before_commit: None };
         self.deployer.deploy(deploy, &Progress::silent()).await.unwrap();
     }
 }
@@ -180,7 +182,7 @@ struct NobodyVisits;
 
 #[async_trait]
 impl Drains for NobodyVisits {
-    async fn drained(&self, _address: SocketAddr) {}
+    async fn drained(&self, _backend: Backend) {}
 }
 
 struct AppLogs(Logs);

@@ -6,7 +6,6 @@ mod rollouts;
 mod scaling;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -71,7 +70,7 @@ impl World {
     async fn push(&self, deployer: &Deployer, procfile: &str) -> Result<Deployed, DeployError> {
         let slug = slug(procfile);
         let id = self.store.record_slug(self.app.id, slug.clone()).await.unwrap();
-        let deploy = Deploy { app: self.app.id, slug: (id, slug), by: ME.to_owned(), push: None };
+        let deploy = Deploy { app: self.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit: None };
         deployer.deploy(deploy, &Progress::silent()).await
     }
 

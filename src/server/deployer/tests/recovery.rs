@@ -113,7 +113,7 @@ async fn after_the_commit_it_is_finished() {
 async fn a_failed_rollout_that_was_cut_off_stays_failed() {
     let world = two_releases().await;
     let server = world.server().await;
-    die_at(Some("deploy.failed"));
+    die_at(Some("undo.recorded"));
     let _ = world.push(&server, "web: crash").await;
     assert!(has_died());
     kill(&server);
@@ -161,7 +161,13 @@ async fn a_push_that_was_committed_moves_its_ref() {
     let slug = slug("web: serve 3");
     let id = world.store.record_slug(world.app.id, slug.clone()).await.unwrap();
     let push = PushRef { reference: "refs/heads/main".to_owned(), commit: slug.sha.clone() };
-    let deploy = Deploy { app: world.app.id, slug: (id, slug), by: ME.to_owned(), push: Some(push.clone()) };
+    let deploy = Deploy {
+        app: world.app.id,
+        slug: (id, slug),
+        by: ME.to_owned(),
+        push: Some(push.clone()),
+        before_commit: None,
+    };
     die_at(Some("deploy.swapped"));
     let _ = server.deploy(deploy, &Progress::silent()).await;
     assert!(has_died());

@@ -81,7 +81,7 @@ async fn who_goes_away_cancels_until_the_commit() {
     let (progress, listener) = Progress::channel();
     let slug = slug("web: hang");
     let id = world.store.record_slug(world.app.id, slug.clone()).await.unwrap();
-    let deploy = Deploy { app: world.app.id, slug: (id, slug), by: ME.to_owned(), push: None };
+    let deploy = Deploy { app: world.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit: None };
     let leave = async {
         eventually(|| async { !world.runtime.instances().await.unwrap().is_empty() }).await;
         drop(listener);
