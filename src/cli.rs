@@ -75,14 +75,6 @@ pub struct ServerArgs {
     pub stop_apps_on_exit: bool,
 }
 
-#[cfg(feature = "server")]
-impl From<ServerArgs> for crate::server::config::Overrides {
-    fn from(args: ServerArgs) -> Self {
-        let ServerArgs { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit } = args;
-        Self { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit }
-    }
-}
-
 const AFTER_HELP: &str = "\
 The app of a command is, in this order: -a NAME, the app as an argument, GIGALIXIR_APP, the git remote.
 The platform is, in this order: --host URL, GIGALIXIR_HOST, what `login --host` remembered, http://localhost:4000.

@@ -22,8 +22,15 @@ fn main() -> ExitCode {
             cli::complete(shell).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
         }
         #[cfg(feature = "server")]
-        Command::Server(flags) => gigalixir::server::daemon::main(&flags.into()),
+        Command::Server(flags) => gigalixir::server::daemon::main(&overrides(flags)),
     }
+}
+
+/// The flags of `server` as the server knows them.
+#[cfg(feature = "server")]
+fn overrides(flags: cli::ServerArgs) -> gigalixir::server::config::Overrides {
+    let cli::ServerArgs { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit } = flags;
+    gigalixir::server::config::Overrides { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit }
 }
 
 /// What the server starts itself as, in front of a build or a replica: without the cost of the command line's tree.

@@ -1,8 +1,9 @@
 //! Accounts, from the terminal.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
-use crate::harness::{Person, Server, newest_mail};
+use crate::harness::{Person, Server, newest_mail, wait_until};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -41,6 +42,8 @@ fn passwords_are_changed_and_reset() {
     let _ = ada.run(&["login", "-e", "ada@example.com", "-p", PASSWORD, "-y"]).fails();
     ada.run(&["login", "-e", "ada@example.com", "-p", "another good one", "-y"]).ok();
     ada.run(&["account:password:reset", "-e", "ada@example.com"]).ok();
+    // The mail goes out after the answer: whether there is an account is not to be told by time.
+    wait_until("the mail", Duration::from_secs(10), || newest_mail(&server, "ada@example.com").contains("Token:"));
     let mail = newest_mail(&server, "ada@example.com");
     let token = mail.lines().find_map(|l| l.trim().strip_prefix("Token:")).expect("a token in the mail").trim();
     ada.run(&["account:password:set", "-t", token, "-p", "a third fine one"]).ok();

@@ -1,5 +1,6 @@
 //! A push, from outside: real `git` against the real server.
 
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ fn other_branches_are_kept_and_say_that_they_do_not_deploy() {
     let project = Project::greeting(&ada, "hello", "one");
     let output = ada.git(&project, &["push", "gigalixir", "HEAD:refs/heads/topic"]).ok_stderr();
     assert!(output.contains("topic") && output.contains("not deploy"), "{output}");
-    assert_eq!(server.visit("hello", "/").status, 404, "nothing is deployed");
+    assert_eq!(server.visit("hello", "/").status, 503, "nothing is deployed");
     assert!(ada.git(&project, &["ls-remote", "gigalixir"]).ok().contains("refs/heads/topic"));
 }
 
@@ -108,13 +109,15 @@ fn interrupting_the_push_cancels_the_build() {
         .args(["push", "gigalixir", "HEAD:refs/heads/master"])
         .current_dir(project.path())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .expect("git");
     let building = || crate::harness::children_of_data(&server.data()).iter().any(|(_, line)| line.contains("bwrap"));
     wait_until("the build runs", Duration::from_secs(20), building);
-    push.kill().expect("kill");
+    // As a terminal does: to git and its transport helper.
+    let group = rustix::process::Pid::from_raw(push.id() as i32).expect("pid");
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).expect("Ctrl-C");
     let _ = push.wait();
-    // git's transport helper is a process of its own; it ends when its parent has gone.
     wait_until("the build is gone", Duration::from_secs(20), || !building());
 }
 

@@ -1,4 +1,5 @@
 //! The one test binary: everything here drives the real `gigalixir` from outside, with real `git`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "these are tests")]
 
 mod harness;
 
@@ -8,5 +9,7 @@ mod crash;
 mod deploys;
 mod examples;
 mod git;
+mod runtime_contract;
+mod runtime_local;
 mod server;
 mod tidy;

@@ -39,7 +39,6 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("argon2", &["server::actions"]),
     ("clap", &["cli", "client"]),
     ("clap_complete", &["cli", "client"]),
-    ("dialoguer", &["client"]),
     ("comfy_table", &["client"]),
     ("aes_gcm", &["server::seal"]),
 ];
@@ -69,7 +68,13 @@ fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
     files(&root().join("src"), &mut paths);
     paths.retain(|path| path.extension().is_some_and(|e| e == "rs"));
-    paths.into_iter().map(read).filter(|source| !source.path.ends_with("tests.rs")).collect()
+    paths.into_iter().filter(|path| !is_test(path)).map(read).collect()
+}
+
+fn is_test(path: &Path) -> bool {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let below_tests = path.iter().any(|part| part == "tests" && !path.starts_with(root().join("tests")));
+    below_tests || name == "tests" || name == "testing" || name.ends_with("_tests")
 }
 
 fn read(path: PathBuf) -> Source {

@@ -1,7 +1,7 @@
 //! Who the client is to a platform: e-mail and API key, kept in `~/.netrc` where git finds them too.
 //!
-//! The file is replaced in one step, keeps its mode and owner, is followed through symbolic links, and is made with mode
-//! 0600 when there was none. `NETRC` is not looked at: git does not, and a push must find the same key as the client.
+//! The file is replaced in one step, keeps its owner, and is followed through symbolic links. Nobody else may read it: it
+//! is made with mode 0600, and one that others could read loses that when a key is written into it. `NETRC` is not looked at: git does not, and a push must find the same key as the client.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
@@ -133,7 +133,7 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let folder = target.parent().unwrap_or(Path::new("/"));
-    let mode = existing.as_ref().map_or(0o600, |metadata| metadata.mode() & 0o7777);
+    let mode = existing.as_ref().map_or(0o600, |metadata| metadata.mode() & 0o700);
     let mut temporary = tempfile::Builder::new().prefix(".netrc-").tempfile_in(folder)?;
     if let Some(metadata) = existing {
         let new = temporary.as_file().metadata()?;
@@ -169,16 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_private_and_an_old_one_keeps_its_mode() {
+    fn the_file_is_private_and_an_owner_who_allows_less_is_heeded() {
         let home = tempfile::tempdir().unwrap();
         let file = NetrcFile::in_home(home.path());
         assert_eq!(file.find("localhost").unwrap(), None);
         file.store("localhost", &credentials("one")).unwrap();
         assert_eq!(mode(file.path()), 0o600);
         assert_eq!(file.find("localhost").unwrap(), Some(credentials("one")));
-        fs::set_permissions(file.path(), Permissions::from_mode(0o400)).unwrap();
-        file.store("localhost", &credentials("two")).unwrap();
-        assert_eq!(mode(file.path()), 0o400);
+        for (before, after) in [(0o644, 0o600), (0o400, 0o400)] {
+            fs::set_permissions(file.path(), Permissions::from_mode(before)).unwrap();
+            file.store("localhost", &credentials(&format!("{before:o}"))).unwrap();
+            assert_eq!(mode(file.path()), after);
+        }
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no temporary file is left");
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -149,7 +150,9 @@ async fn local_runtime(
 }
 
 fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline>> {
-    let cgroups = Cgroups::detect("gigalixir-builds");
+    // Named after the folder: what another server of this machine builds is not ours to sweep.
+    let folder = Sha256::digest(config.data_dir.as_os_str().as_encoded_bytes());
+    let cgroups = Cgroups::detect(&format!("gigalixir-builds-{}", hex::encode(&folder[..4])));
     let sandbox = BubblewrapSandbox::new(cgroups.ok());
     let git = Arc::new(PackRepositories(rooms.receiver.clone()));
     let settings = settings::builder(config, config.data_dir.join("builds"));

@@ -79,14 +79,21 @@ impl Server {
 
     /// Starts it again on the same data and ports (after [`kill`](Self::kill) or [`terminate`](Self::terminate)).
     pub fn start_again(&mut self) {
-        self.start_again_crashing(None);
+        let ports = (self.api, self.http);
+        let started = spawn(self.folder.path(), &self.config, ports, None, &self.log).expect("server starts");
+        (self.child, self.api, self.http) = started;
     }
 
-    /// The same, to die at a step of `gigalixir::server::steps::OF_A_PUSH`.
-    pub fn start_again_crashing(&mut self, step: Option<&str>) {
-        let (child, api, http) =
-            spawn(self.folder.path(), &self.config, (self.api, self.http), step, &self.log).expect("server starts");
-        (self.child, self.api, self.http) = (child, api, http);
+    /// The same, to die at a step of `gigalixir::server::steps`. False if it died at once: what an earlier server had
+    /// left to do may pass that step too.
+    pub fn start_again_crashing(&mut self, step: &str) -> bool {
+        let ports = (self.api, self.http);
+        let started = spawn(self.folder.path(), &self.config, ports, Some(step), &self.log);
+        let alive = started.is_ok();
+        if let Ok(started) = started {
+            (self.child, self.api, self.http) = started;
+        }
+        alive
     }
 
     /// Waits for the process to end by itself (a crash that was asked for).
@@ -150,10 +157,12 @@ fn spawn(
             log.lock().expect("log").push(line);
         }
     });
+    // A server that dies closes its log, and with it this channel.
     match ready.recv_timeout(READY) {
         Ok((api, http)) => Ok((child, api, http)),
         Err(_) => {
             let _ = child.kill();
+            let _ = child.wait();
             Err("the server did not become ready".to_owned())
         }
     }

@@ -7,7 +7,7 @@ defmodule HelloMix.Page do
     options = [
       port: port,
       bind_address: :any,
-      server_name: 'hello_mix',
+      server_name: ~c"hello_mix",
       server_root: root,
       document_root: root,
       modules: [__MODULE__]
@@ -22,8 +22,8 @@ defmodule HelloMix.Page do
   @doc false
   def unquote(:do)(_request) do
     {:ok, host} = :inet.gethostname()
-    body = 'Hello from mix #{System.version()} on #{host}, node #{node()}.\n'
-    head = [code: 200, content_type: 'text/plain', content_length: Integer.to_charlist(length(body))]
+    body = ~c"Hello from mix #{System.version()} on #{host}, node #{node()}.\n"
+    head = [code: 200, content_type: ~c"text/plain", content_length: Integer.to_charlist(length(body))]
     {:proceed, [response: {:response, head, body}]}
   end
 end

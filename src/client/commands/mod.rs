@@ -23,13 +23,13 @@ use super::output::Output;
 #[derive(Debug, Clone, Args)]
 pub struct Globals {
     /// Print the server's data as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub json: bool,
     /// Print no status lines, only results and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 100)]
     pub quiet: bool,
     /// The platform to talk to [default: GIGALIXIR_HOST, else what `login --host` remembered]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", display_order = 100)]
     pub host: Option<String>,
 }
 
@@ -57,13 +57,21 @@ pub enum Command {
     #[command(name = "account:password:change", visible_alias = "change_password")]
     PasswordChange(account::PasswordChange),
     /// Mail a token that sets a forgotten password anew
-    #[command(name = "account:password:reset", visible_alias = "send_reset_password_token")]
+    #[command(
+        name = "account:password:reset",
+        visible_alias = "send_reset_password_token",
+        after_help = "Examples:\n  gigalixir account:password:reset -e me@example.com"
+    )]
     PasswordReset(account::EmailArgs),
     /// Set the password with a token from the mail
     #[command(name = "account:password:set", visible_alias = "set_password")]
     PasswordSet(account::PasswordSet),
     /// Mail the confirmation of your address again
-    #[command(name = "account:confirmation:resend", visible_alias = "send_email_confirmation_token")]
+    #[command(
+        name = "account:confirmation:resend",
+        visible_alias = "send_email_confirmation_token",
+        after_help = "Examples:\n  gigalixir account:confirmation:resend -e me@example.com"
+    )]
     ConfirmationResend(account::EmailArgs),
     /// List your apps
     Apps,

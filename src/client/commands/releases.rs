@@ -95,10 +95,11 @@ async fn previous(api: &Api, name: &str) -> Result<u32, Error> {
     Ok(before.version)
 }
 
-/// The newest release that ran before the live one; releases are newest first. One that failed never ran.
+/// The newest release that ran before the live one; releases are newest first. One that failed never ran, one without
+/// code had nothing to run.
 fn before_live(releases: &[Release]) -> Option<&Release> {
     let live = releases.iter().position(|release| release.state == "live").unwrap_or_default();
-    releases.iter().skip(live + 1).find(|release| release.state != "failed")
+    releases.iter().skip(live + 1).find(|release| release.state != "failed" && release.sha.is_some())
 }
 
 fn checked(id: &str) -> Result<String, Error> {

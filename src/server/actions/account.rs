@@ -148,6 +148,11 @@ impl Accounts {
     /// Makes a key that is the person's only one: all older ones end.
     pub async fn regenerate_key(&self, user: &User, password: &str) -> Result<MintedKey, ActionError> {
         self.check_password(user, password).await?;
+        self.replace_key(user).await
+    }
+
+    /// The same for a person who has just signed in by the password.
+    pub async fn replace_key(&self, user: &User) -> Result<MintedKey, ActionError> {
         let (key, row) = self.new_key();
         self.store.replace_keys(user.id, row).await?;
         tracing::info!(account.email = %user.email, "API keys were reset");

@@ -3,6 +3,7 @@
 //!
 //! Invariant: another person's app is answered exactly as one that does not exist.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -11,9 +12,9 @@ use url::Url;
 
 use super::ActionError;
 use super::destroy::Leaving;
-use crate::api;
+use crate::api::{self, app::CreateApp};
 use crate::server::deployer::Deployer;
-use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Release, Stack, User};
+use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Slug, Stack, User};
 use crate::server::logs::Logs;
 use crate::server::releases::{ReleaseError, Releases};
 use crate::server::store::{Store, StoreError};
@@ -99,8 +100,14 @@ impl Apps {
         Ok(self.own(user, name).await?.name)
     }
 
-    /// Makes an app, with a pleasant name if none is given.
-    pub async fn create(&self, user: &User, wish: api::app::CreateApp) -> Result<api::app::App, ActionError> {
+    /// Makes an app, with a pleasant name if none is given; to the end even if the asker goes away.
+    pub async fn create(self: &Arc<Self>, user: &User, wish: CreateApp) -> Result<api::app::App, ActionError> {
+        let (apps, user) = (self.clone(), user.clone());
+        let work = tokio::spawn(async move { apps.make(&user, wish).await });
+        work.await.map_err(ActionError::internal)?
+    }
+
+    async fn make(&self, user: &User, wish: CreateApp) -> Result<api::app::App, ActionError> {
         let stack = wish.stack.as_deref().map_or(Ok(self.settings.stacks.0.clone()), |text| self.stack(text))?;
         let _one_at_a_time = self.creating.lock().await;
         if self.rooms.store.apps_of(user.id).await?.len() >= self.settings.per_account {
@@ -201,7 +208,7 @@ impl Apps {
 
     pub(super) async fn describe(&self, app: App) -> Result<api::app::App, ActionError> {
         let version = self.rooms.store.newest_version(app.id).await?;
-        let live = self.rooms.releases.live(app.id).await?;
+        let live = self.live_slug(&app).await?;
         Ok(api::app::App {
             size: app.formation.size.as_f64(),
             replicas: app.formation.replicas_of(&ProcessType::web()),
@@ -217,6 +224,12 @@ impl Apps {
         })
     }
 
+    /// The code that is meant to run.
+    pub(super) async fn live_slug(&self, app: &App) -> Result<Option<Slug>, ActionError> {
+        let live = self.rooms.store.live_release(app.id).await?;
+        Ok(live.and_then(|release| release.slug).map(|(_, slug)| slug))
+    }
+
     fn url(&self, app: &AppName) -> String {
         let mut url = self.settings.app_url.clone();
         let host = format!("{app}.{}", url.host_str().unwrap_or(self.settings.domain.as_str()));
@@ -229,9 +242,9 @@ impl Apps {
 }
 
 /// Wished replicas of each process type there is: those of the live code, `web` before there is any.
-pub(super) fn counts(formation: &Formation, live: Option<&Release>) -> std::collections::BTreeMap<String, u32> {
+pub(super) fn counts(formation: &Formation, live: Option<&Slug>) -> BTreeMap<String, u32> {
     let count = |process: &ProcessType| (process.to_string(), formation.replicas_of(process));
-    match live.and_then(|release| release.slug.as_ref()) {
+    match live {
         Some(slug) => slug.processes.keys().map(count).collect(),
         None => formation.replicas.keys().chain([&ProcessType::web()]).map(count).collect(),
     }

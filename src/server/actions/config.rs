@@ -8,7 +8,7 @@ use crate::api::app::{SetConfigs, UnsetConfig};
 use crate::server::domain::{App, User};
 
 /// Name → value.
-pub type Vars = BTreeMap<String, String>;
+pub(super) type Vars = BTreeMap<String, String>;
 
 impl Apps {
     /// The app's variables.

@@ -1,6 +1,6 @@
 //! Processes: how the replicas do, how many and how large they shall be, starting them anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::ActionError;
 use super::apps::{Apps, counts};
@@ -14,10 +14,10 @@ impl Apps {
     /// Every replica there is, those that are being replaced included.
     pub async fn status(&self, user: &User, name: &str) -> Result<Status, ActionError> {
         let app = self.own(user, name).await?;
-        let live = self.rooms.releases.live(app.id).await?;
-        let standing = self.standing(&app).await?;
-        let shas = self.shas(&app).await?;
+        let live = self.live_slug(&app).await?;
         let instances = self.rooms.deployer.status(&app.name);
+        let standing = self.standing(&app).await?;
+        let shas = self.shas(&app, &instances).await?;
         let pods: Vec<Pod> = instances.into_iter().map(|instance| pod(instance, &standing, &shas)).collect();
         Ok(Status {
             size: app.formation.size.as_f64(),
@@ -36,9 +36,15 @@ impl Apps {
         Ok(all.into_iter().filter(|row| row.app == app.id).map(|row| (row.id, row.state)).collect())
     }
 
-    async fn shas(&self, app: &App) -> Result<HashMap<ReleaseVersion, String>, ActionError> {
-        let all = self.rooms.store.releases_of(app.id).await?;
-        Ok(all.into_iter().filter_map(|release| Some((release.version, release.slug?.1.sha))).collect())
+    async fn shas(&self, app: &App, instances: &[Instance]) -> Result<HashMap<ReleaseVersion, String>, ActionError> {
+        let versions: HashSet<ReleaseVersion> = instances.iter().map(|instance| instance.release).collect();
+        let mut shas = HashMap::new();
+        for version in versions {
+            if let Some((_, slug)) = self.rooms.store.release(app.id, version).await?.slug {
+                shas.insert(version, slug.sha);
+            }
+        }
+        Ok(shas)
     }
 
     /// Changes counts and size; returns when the new replicas are healthy. A wish for nothing tells how things are.
@@ -47,10 +53,10 @@ impl Apps {
         let wished = wished_counts(&wish)?;
         let size = wish.size.map(Size::parse).transpose()?;
         let formation = match wished.is_empty() && size.is_none() {
-            true => app.formation,
+            true => app.formation.clone(),
             false => self.rooms.deployer.scale(app.id, wished, size, user.email.to_string()).await?,
         };
-        let live = self.rooms.releases.live(app.id).await?;
+        let live = self.live_slug(&app).await?;
         Ok(Scale {
             replicas: Some(formation.replicas_of(&ProcessType::web())),
             size: Some(formation.size.as_f64()),

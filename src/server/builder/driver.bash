@@ -6,13 +6,14 @@
 # /tmp/result/stage always holds the step under way ("compile 2"), so that a failure can be told to its pack;
 # /tmp/result/release holds what the last bin/release said. Names begin with gx_: the app's variables share the shell.
 
-# The app's variables, but for those that would change which programs run or how this shell works.
+# The app's variables, but for those that would change which programs run or how this shell works, and for locales that
+# the machine may not have.
 gx_export_env() {
   local gx_file gx_name gx_value
   for gx_file in /tmp/env/*; do
     gx_name=${gx_file##*/}
     case $gx_name in
-      '*' | PATH | GIT_DIR | CPATH | CPPATH | LIBRARY_PATH | LD_* | HOME | TMPDIR) continue ;;
+      '*' | PATH | GIT_DIR | CPATH | CPPATH | LIBRARY_PATH | LD_* | HOME | TMPDIR | LANG | LC_ALL) continue ;;
       BASH* | ENV | IFS | PS4 | SHELLOPTS | PWD | OLDPWD | UID | EUID | PPID | gx_*) continue ;;
     esac
     IFS= read -r -d '' gx_value <"$gx_file"

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -29,6 +30,9 @@ impl Workspace {
                 fs::create_dir(dir.path().join(name))?;
             }
             for (name, value) in env {
+                if name.contains(['/', '\0']) || matches!(name.as_str(), "" | "." | "..") {
+                    return Err(io::Error::other("a variable's name is no name of a file"));
+                }
                 fs::write(dir.path().join("env").join(name), value)?;
             }
             // Some packs have the folder's older name built in.

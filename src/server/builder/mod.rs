@@ -153,7 +153,12 @@ impl Builder {
 
     async fn attempt(&self, request: &BuildRequest, progress: &Progress) -> Result<BuiltSlug, BuildError> {
         let _turn = self.turn(progress).await?;
-        prepare_cache(&request.cache, request.clean).map_err(BuildError::io("preparing the build cache"))?;
+        let (cache, clean) = (request.cache.clone(), request.clean);
+        let prepared = tokio::task::spawn_blocking(move || prepare_cache(&cache, clean)).await;
+        prepared
+            .map_err(io::Error::other)
+            .and_then(|done| done)
+            .map_err(BuildError::io("preparing the build cache"))?;
         if request.clean {
             progress.line("-----> Emptied the build cache").await;
         }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -16,6 +17,9 @@ use super::builtin::Builtin;
 use super::error::BuildError;
 use super::tarball;
 use crate::server::progress::Progress;
+
+/// What fetching one pack may take.
+const TIME: Duration = Duration::from_mins(5);
 
 /// Fetches git repositories. The receiver's room implements it: git lives there.
 #[async_trait]
@@ -88,11 +92,14 @@ impl Packs {
         let dir = self.dir.join(key(pack));
         fs::create_dir_all(&dir).map_err(|error| error.to_string())?;
         let fresh = tempfile::tempdir_in(&dir).map_err(|error| error.to_string())?;
-        let result = match pack {
-            PackRef::Git { url, reference } => self.git.fetch(url, reference.as_deref(), fresh.path()).await,
-            PackRef::Tarball(url) => tarball::fetch(&self.http, url, fresh.path()).await,
-            PackRef::Builtin(_) | PackRef::Folder(_) => Ok(()),
+        let fetch = async {
+            match pack {
+                PackRef::Git { url, reference } => self.git.fetch(url, reference.as_deref(), fresh.path()).await,
+                PackRef::Tarball(url) => tarball::fetch(&self.http, url, fresh.path()).await,
+                PackRef::Builtin(_) | PackRef::Folder(_) => Ok(()),
+            }
         };
+        let result = tokio::time::timeout(TIME, fetch).await.unwrap_or_else(|_| Err("it takes too long".to_owned()));
         let current = dir.join("current");
         match (result, fs::canonicalize(&current)) {
             (Ok(()), _) => keep(&fresh.keep(), &current).map_err(|error| error.to_string()),

@@ -2,6 +2,8 @@
 //! because a sandboxed program begins as `gigalixir enter`.
 
 mod bounds;
+mod elixir;
 mod examples;
 mod fixtures;
+mod mirror;
 mod packs;

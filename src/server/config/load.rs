@@ -16,7 +16,7 @@ use toml::{Table, Value};
 use super::{RuntimeChoice, ServerConfig, SlugStore};
 
 /// The operator's file as it is installed: documents every key and shows its default, or an example behind `#`.
-pub const DOCUMENTED: &str = include_str!("../../../config/server.toml");
+const DOCUMENTED: &str = include_str!("../../../config/server.toml");
 
 /// What the flags of `gigalixir server` say; each wins over everything else.
 #[derive(Debug, Clone, Default)]
@@ -207,9 +207,19 @@ fn state_folder(env: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 
 fn read(path: &Path) -> Result<Table, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
-    let syntax = |error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() };
+    let syntax =
+        |error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), message: located(&text, &error) };
     toml::from_str::<ServerConfig>(&text).map_err(syntax)?;
     text.parse().map_err(syntax)
+}
+
+/// Line, key and reason. Never the line itself, which may hold a secret.
+fn located(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return error.message().to_owned() };
+    let number = before.matches('\n').count();
+    let key =
+        text.lines().nth(number).and_then(|line| line.split_once('=')).map(|(key, _)| format!(", `{}`", key.trim()));
+    format!("line {}{}: {}", number + 1, key.unwrap_or_default(), error.message())
 }
 
 fn read_secret(secret: &mut Option<SecretString>, file: Option<&Path>) -> Result<(), ConfigError> {
@@ -368,8 +378,10 @@ mod tests {
     fn mistakes_are_told_with_their_place() {
         let wrong = load_file("domain = \"x.org\"\n[limits]\npack_mb = 3\n", &[]).unwrap_err();
         assert!(wrong.contains("pack_mb") && wrong.contains("line 3"), "{wrong}");
-        let wrong = load_file("api = \"nowhere\"", &[]).unwrap_err();
-        assert!(wrong.contains("line 1"), "{wrong}");
+        let wrong = load_file("# where\napi = \"nowhere\"", &[]).unwrap_err();
+        assert!(wrong.contains("line 2, `api`: "), "{wrong}");
+        let wrong = load_file("[smtp]\npassword = \"hush", &[]).unwrap_err();
+        assert!(wrong.contains("line 2, `password`: ") && !wrong.contains("hush"), "{wrong}");
         let wrong = load(Overrides::default(), &[("GIGALIXIR_LIMITS_SLUG_MIB", "lots")]).unwrap_err();
         assert!(wrong.contains("GIGALIXIR_LIMITS_SLUG_MIB"), "{wrong}");
         let wrong = load(Overrides { ssh: Some("22".into()), ..Overrides::default() }, &[]).unwrap_err();

@@ -43,6 +43,34 @@ const ETC: &[&str] = &[
     "/etc/timezone",
 ];
 
+/// Parts of `/proc` through which the user who owns them can change the machine, capabilities or not. A server that runs
+/// as root *is* that user outside, whoever the process is inside (`core_pattern` would be its way out), and bubblewrap
+/// takes them for read only because their folders are.
+const PROC_READ_ONLY: &[&str] = &[
+    "/proc/acpi",
+    "/proc/bus",
+    "/proc/driver",
+    "/proc/dynamic_debug",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/mtrr",
+    "/proc/scsi",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// Parts of `/proc` that tell its owner about other processes' memory and keys; a file that cannot be opened lies over them.
+const PROC_HIDDEN: &[&str] = &[
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/sched_debug",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+];
+
 /// The sandbox's description so far.
 #[derive(Debug, Clone)]
 pub struct Bubblewrap {
@@ -84,7 +112,10 @@ impl Bubblewrap {
                 self = self.ro_bind(real, path);
             }
         }
-        self.arg("--proc").arg("/proc").arg("--dev").arg("/dev")
+        self = self.arg("--proc").arg("/proc").arg("--dev").arg("/dev");
+        self = PROC_READ_ONLY.iter().fold(self, |all, path| all.ro_bind_try(path, path));
+        let hidden = PROC_HIDDEN.iter().filter(|path| Path::new(path).exists());
+        hidden.fold(self, |all, path| all.ro_bind("/dev/null", path))
     }
 
     /// Shows `from` at `to`, read only.
@@ -193,12 +224,21 @@ mod tests {
     #[test]
     fn nothing_of_the_machine_shows_but_its_programs() {
         let sandbox = Bubblewrap::isolated().system().identity(1000, 1000).die_with_parent().remount_ro("/");
-        let seen =
-            run(sandbox, "id -u; ls -d /proc/[0-9]* | wc -l; env; ls /; touch /x; grep CapEff /proc/self/status");
+        let script = r#"id -u; ls -d /proc/[0-9]* | wc -l; env; ls /; touch /x; grep CapEff /proc/self/status
+            cat /proc/sys/kernel/core_pattern >/proc/sys/kernel/core_pattern && echo the machine was changed
+            for file in $(find /proc -maxdepth 4 -type f -writable -not -path '/proc/[0-9]*' -not -path '/proc/*self/*'); do
+                test -f $file && echo writable: $file
+            done
+            cat /proc/keys /proc/kpagecount"#;
+        let seen = run(sandbox, script);
         assert!(seen.starts_with("1000\n"), "{seen}");
         assert!(seen.lines().nth(1).and_then(|n| n.trim().parse::<u32>().ok()).is_some_and(|n| n < 8), "{seen}");
         assert!(!seen.contains("leaked") && !seen.lines().any(|line| line == "root" || line == "home"), "{seen}");
         assert!(seen.contains("Read-only file system"), "{seen}");
+        assert!(!seen.contains("the machine was changed"), "{seen}");
+        let writable: Vec<_> = seen.lines().filter_map(|line| line.strip_prefix("writable: ")).collect();
+        assert!(writable.iter().all(|file| file.starts_with("/proc/pressure/")), "{writable:?}");
+        assert_eq!(seen.matches("Permission denied").count(), 2, "{seen}");
         assert!(seen.contains("CapEff:\t0000000000000000"), "{seen}");
     }
 

@@ -34,6 +34,7 @@ impl Cgroups {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{name}` cannot name a control group")));
         }
         let group = self.open(name);
+        self.roots.iter().try_for_each(|root| hierarchy::make(root))?;
         group.dirs.iter().try_for_each(|dir| hierarchy::make(dir))?;
         group.limit(limits)?;
         Ok(group)
@@ -42,6 +43,18 @@ impl Cgroups {
     /// The group of that name, whether it exists or not.
     pub fn open(&self, name: &str) -> Cgroup {
         Cgroup { dirs: self.roots.iter().map(|root| root.join(name)).collect() }
+    }
+
+    /// Removes the parent of all groups if there is none left; `create` makes it again.
+    pub fn leave(&self) {
+        for root in &self.roots {
+            let _ = fs::remove_dir(root);
+        }
+    }
+
+    /// How much all groups together weigh against whatever else runs here, as [`Limits::cpu_milli`] does among them.
+    pub fn weigh(&self, cpu_milli: u64) -> io::Result<()> {
+        Cgroup { dirs: self.roots.clone() }.weigh(cpu_milli)
     }
 
     /// The names of all groups that exist.
@@ -155,14 +168,17 @@ impl Cgroup {
             drop(self.write("memory.memsw.limit_in_bytes", bytes));
             drop(self.write("memory.oom.group", "1"));
         }
-        if let Some(milli) = limits.cpu_milli {
-            let shares = (milli * 1024 / 1000).clamp(2, 262_144);
-            let weight = 1 + (shares - 2) * 9999 / 262_142;
-            self.set(&["cpu.weight"], &weight.to_string(), "")?;
-            self.set(&["cpu.shares"], &shares.to_string(), "")?;
-        }
+        limits.cpu_milli.map_or(Ok(()), |milli| self.weigh(milli))?;
         let pids = limits.pids.map_or_else(|| "max".to_owned(), |count| count.to_string());
         self.set(&["pids.max"], &pids, "")
+    }
+
+    /// A core is 1024 shares on v1; on v2 it becomes a weight the way Kubernetes makes it.
+    fn weigh(&self, cpu_milli: u64) -> io::Result<()> {
+        let shares = (cpu_milli * 1024 / 1000).clamp(2, 262_144);
+        let weight = 1 + (shares - 2) * 9999 / 262_142;
+        self.set(&["cpu.weight"], &weight.to_string(), "")?;
+        self.set(&["cpu.shares"], &shares.to_string(), "")
     }
 
     /// Writes to the first of `names` that exists; v1 spells "no limit" its own way.
@@ -250,5 +266,27 @@ mod tests {
         for name in ["", "..", "a/b", ".x"] {
             assert!(cgroups.create(name, &Limits::default()).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn limits_go_to_whatever_files_there_are() {
+        let v2 = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups { roots: vec![v2.path().to_owned()] };
+        let dir = v2.path().join("one");
+        fs::create_dir(&dir).unwrap();
+        for name in ["memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight", "pids.max"] {
+            fs::write(dir.join(name), "").unwrap();
+        }
+        fs::write(dir.join("memory.events"), "low 0\noom 3\noom_kill 2\n").unwrap();
+        fs::write(dir.join("memory.current"), "5000\n").unwrap();
+        fs::write(dir.join("memory.stat"), "anon 1\ninactive_file 1000\n").unwrap();
+        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+        let limits = Limits { memory_bytes: Some(500_000_000), cpu_milli: Some(1000), pids: None };
+        let group = cgroups.create("one", &limits).unwrap();
+        let names = ["memory.max", "memory.swap.max", "memory.oom.group", "cpu.weight", "pids.max"];
+        assert_eq!(names.map(read), ["500000000", "0", "1", "39", "max"]);
+        assert_eq!((group.oom_kills(), group.memory_bytes()), (2, Some(4000)));
+        cgroups.create("one", &Limits::default()).unwrap();
+        assert_eq!(read("memory.max"), "max");
     }
 }

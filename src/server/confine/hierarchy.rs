@@ -161,4 +161,21 @@ mod tests {
         let own: Vec<_> = trees.iter().map(|tree| tree.own.display().to_string()).collect();
         assert_eq!(own, ["/sys/fs/cgroup/cpu,cpuacct/x", "/sys/fs/cgroup/memory/a"]);
     }
+
+    #[test]
+    fn a_delegated_group_is_divided_from_a_leaf() {
+        let base = tempfile::tempdir().unwrap();
+        let file = |name: &str| base.path().join(name);
+        fs::write(file("cgroup.type"), "domain\n").unwrap();
+        fs::write(file("cgroup.controllers"), "cpuset cpu memory pids\n").unwrap();
+        let root = divided(base.path(), "apps").unwrap();
+        assert_eq!(root, file("apps"));
+        assert_eq!(fs::read_to_string(file("server/cgroup.procs")).unwrap(), "0", "it stepped aside");
+        assert_eq!(fs::read_to_string(file("cgroup.subtree_control")).unwrap(), "+pids", "the last of three");
+        // From the leaf, as a second room of the same server does.
+        fs::remove_file(file("server/cgroup.procs")).unwrap();
+        assert_eq!(divided(&file("server"), "builds").unwrap(), file("builds"));
+        assert!(!file("server/cgroup.procs").exists(), "it need not step aside again");
+        assert!(divided(&file("nowhere"), "apps").unwrap_err().contains("Delegate=yes"));
+    }
 }

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::Router;
+use axum::extract::{FromRef, State};
 use axum::http::HeaderMap;
+use axum::routing::{get, patch, post, put};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,19 +16,32 @@ use super::answer::{Answer, created, ok};
 use super::auth::{SignedIn, basic};
 use super::error::HttpError;
 use super::extract::{JsonBody, Parameters};
-use super::origin::Origin;
+use super::origin::{Origin, TrustedProxies};
 use crate::api::account::{Account, ChangePassword, EmailOnly, Key, SetPassword, SignedUp, SignupSession, SignupStep};
 use crate::server::actions::ActionError;
 use crate::server::actions::account::{Accounts, MintedKey};
 
 type Shared = State<Arc<Accounts>>;
 
+pub(super) fn routes<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Accounts>: FromRef<S>,
+    TrustedProxies: FromRef<S>,
+{
+    Router::new()
+        .route("/api/signup", post(signup))
+        .route("/api/login", get(login))
+        .route("/api/users", get(show).patch(change_password_2017))
+        .route("/api/users/change_password", patch(change_password))
+        .route("/api/users/reset_password", put(request_reset).post(reset_password))
+        .route("/api/users/reconfirm_email", put(resend_confirmation))
+        .route("/api/api_keys", post(key_2017))
+        .route("/api/api_keys/regenerate", post(regenerate_key))
+}
+
 /// The step is told by which field is there; a later step's field goes first.
-pub(super) async fn signup(
-    State(accounts): Shared,
-    Origin(from): Origin,
-    JsonBody(step): JsonBody<SignupStep>,
-) -> Answer {
+async fn signup(State(accounts): Shared, Origin(from): Origin, JsonBody(step): JsonBody<SignupStep>) -> Answer {
     let uuid = step.uuid.unwrap_or_default();
     if let Some(tier) = step.tier {
         let (user, key) = accounts.finish_signup(&uuid, &tier, from).await?;
@@ -52,12 +67,12 @@ pub(super) async fn signup(
     }
 }
 
-pub(super) async fn login(State(accounts): Shared, Origin(from): Origin, headers: HeaderMap) -> Answer {
+async fn login(State(accounts): Shared, Origin(from): Origin, headers: HeaderMap) -> Answer {
     let user = accounts.sign_in(&basic(&headers), from).await?;
     ok(key(accounts.mint_key(user.id).await?))
 }
 
-pub(super) async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer {
+async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer {
     ok(Account {
         email: user.email.to_string(),
         tier: "FREE".into(),
@@ -68,12 +83,12 @@ pub(super) async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer 
 
 /// The query of `POST /api/api_keys/regenerate`.
 #[derive(Deserialize)]
-pub(super) struct Regenerate {
+struct Regenerate {
     #[serde(default)]
     current_password: String,
 }
 
-pub(super) async fn regenerate_key(
+async fn regenerate_key(
     State(accounts): Shared,
     SignedIn { user, .. }: SignedIn,
     Parameters(query): Parameters<Regenerate>,
@@ -81,7 +96,13 @@ pub(super) async fn regenerate_key(
     created(key(accounts.regenerate_key(&user, &query.current_password).await?))
 }
 
-pub(super) async fn change_password(
+/// The form of 2017: signed in by the password.
+async fn key_2017(State(accounts): Shared, Origin(from): Origin, headers: HeaderMap) -> Answer {
+    let user = accounts.sign_in(&basic(&headers), from).await?;
+    created(key(accounts.replace_key(&user).await?))
+}
+
+async fn change_password(
     State(accounts): Shared,
     SignedIn { user, .. }: SignedIn,
     JsonBody(body): JsonBody<ChangePassword>,
@@ -92,7 +113,7 @@ pub(super) async fn change_password(
 }
 
 /// The form of 2017: signed in by the present password.
-pub(super) async fn change_password_2017(
+async fn change_password_2017(
     State(accounts): Shared,
     Origin(from): Origin,
     headers: HeaderMap,
@@ -112,16 +133,12 @@ pub(super) async fn change_password_2017(
     refuse("current_password", "is incorrect")
 }
 
-pub(super) async fn request_reset(
-    State(accounts): Shared,
-    Origin(from): Origin,
-    JsonBody(body): JsonBody<EmailOnly>,
-) -> Answer {
+async fn request_reset(State(accounts): Shared, Origin(from): Origin, JsonBody(body): JsonBody<EmailOnly>) -> Answer {
     accounts.request_reset(&body.email, from)?;
     ok(json!({ "message": "If the address has an account, a mail is on its way." }))
 }
 
-pub(super) async fn reset_password(
+async fn reset_password(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(body): JsonBody<SetPassword>,
@@ -130,7 +147,7 @@ pub(super) async fn reset_password(
     ok(json!({ "message": "Password set. All API keys have ended; log in again." }))
 }
 
-pub(super) async fn resend_confirmation(
+async fn resend_confirmation(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(body): JsonBody<EmailOnly>,
@@ -146,3 +163,6 @@ fn key(MintedKey { text, expires_at }: MintedKey) -> Key {
 fn refuse(field: &'static str, message: &str) -> Answer {
     Err(HttpError::from(ActionError::invalid(field, message)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,3 +71,6 @@ async fn set_stack(
 ) -> Answer {
     ok(apps.set_stack(&user, &app, &stack).await?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,6 @@
 //! into a lost header, and a compressed log does not flow.
 
 pub mod account;
-#[cfg(test)]
-mod account_tests;
 pub mod answer;
 mod apps;
 pub mod auth;
@@ -20,24 +18,19 @@ mod logs;
 pub mod origin;
 mod ps;
 mod releases;
+mod serve;
 mod slugs;
 #[cfg(test)]
 pub(crate) mod testing;
 mod witness;
 
-#[cfg(test)]
-mod apps_tests;
-
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
-use axum::routing::{get, patch, post, put};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
@@ -46,6 +39,7 @@ use super::slugs::Slugs;
 use super::store::Store;
 use error::HttpError;
 use origin::TrustedProxies;
+pub use serve::serve;
 
 /// What the handlers reach: the actions, one per noun. Each handler takes only its own through `State`.
 #[derive(Clone)]
@@ -102,44 +96,37 @@ impl FromRef<Doors> for Store {
     }
 }
 
-/// The whole door: the API and git, ready to be served with `ConnectInfo<SocketAddr>`.
+/// The whole door, API and git, ready for [`serve`].
 pub fn router(doors: Doors, git: git::Door) -> Router {
-    Router::new().merge(api(doors)).merge(git::routes(git))
-}
-
-/// Serves `router` until `closed`; then requests under way are finished.
-pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -> JoinHandle<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move {
-        let served = axum::serve(listener, service).with_graceful_shutdown(closed.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(error = %error, "The API's listener failed.");
-        }
-    })
+    let body_limit = doors.body_limit;
+    dressed(routes().merge(git::routes(git)), body_limit).with_state(doors)
 }
 
 /// The API alone.
 pub fn api(doors: Doors) -> Router {
+    let body_limit = doors.body_limit;
+    dressed(routes(), body_limit).with_state(doors)
+}
+
+fn routes() -> Router<Doors> {
     Router::new()
         .route("/healthz", get(health::check))
-        .route("/api/signup", post(account::signup))
-        .route("/api/login", get(account::login))
-        .route("/api/users", get(account::show).patch(account::change_password_2017))
-        .route("/api/users/change_password", patch(account::change_password))
-        .route("/api/users/reset_password", put(account::request_reset).post(account::reset_password))
-        .route("/api/users/reconfirm_email", put(account::resend_confirmation))
-        .route("/api/api_keys/regenerate", post(account::regenerate_key))
+        .merge(account::routes())
         .merge(apps::routes())
         .merge(ps::routes())
         .merge(config::routes())
         .merge(releases::routes())
         .merge(logs::routes())
         .merge(slugs::routes())
+}
+
+/// What holds for every route: the envelope where no handler answers, the body's bound, an id, a witness.
+fn dressed<S: Clone + Send + Sync + 'static>(routes: Router<S>, body_limit: usize) -> Router<S> {
+    routes
         .fallback(|| async { HttpError::new(StatusCode::NOT_FOUND, "", "there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "", "this address does not answer to this method")
         })
-        .layer(DefaultBodyLimit::max(doors.body_limit))
+        .layer(DefaultBodyLimit::max(body_limit))
         .layer(from_fn(witness::witness))
-        .with_state(doors)
 }

@@ -1,4 +1,4 @@
-//! A platform's door without a network, for the tests of every route.
+//! The door without a network, as far as it can be had without apps: accounts and health.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, FromRef};
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::origin::TrustedProxies;
-use super::{Doors, api};
+use super::{account, dressed, health};
 use crate::server::actions::account::{AccountRules, Accounts};
 use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups, SmtpConfig};
@@ -28,9 +29,36 @@ use crate::server::store::Store;
 pub(crate) struct Platform {
     pub(crate) router: Router,
     pub(crate) clock: Clock,
-    pub(crate) store: Store,
     pub(crate) outbox: PathBuf,
     _folder: tempfile::TempDir,
+}
+
+#[derive(Clone)]
+struct Doors {
+    accounts: Arc<Accounts>,
+    store: Store,
+}
+
+impl FromRef<Doors> for Arc<Accounts> {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.accounts.clone()
+    }
+}
+
+impl FromRef<Doors> for Store {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.store.clone()
+    }
+}
+
+impl FromRef<Doors> for TrustedProxies {
+    fn from_ref(_: &Doors) -> Self {
+        Self::default()
+    }
+}
+
+async fn panics() -> &'static str {
+    panic!("on purpose")
 }
 
 /// An answer that has arrived.
@@ -67,13 +95,10 @@ impl Platform {
         let mailer = Mailer::new(smtp, &Hostname::localhost(), outbox.clone()).unwrap();
         let rules = AccountRules { signups, rates, domain: Hostname::localhost() };
         let accounts = Accounts::new(store.clone(), mailer, rules, clock.clone()).unwrap();
-        let doors = Doors {
-            accounts: Arc::new(accounts),
-            store: store.clone(),
-            trusted_proxies: TrustedProxies::default(),
-            body_limit: 64 * 1024,
-        };
-        Self { router: api(doors), clock, store, outbox, _folder: folder }
+        let doors = Doors { accounts: Arc::new(accounts), store };
+        let routes = account::routes().route("/healthz", get(health::check)).route("/panic", get(panics));
+        let router = dressed(routes, 64 * 1024).with_state(doors);
+        Self { router, clock, outbox, _folder: folder }
     }
 
     /// Asks as the official client does: with a JSON content type, body or no body.

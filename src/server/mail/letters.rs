@@ -15,7 +15,7 @@ pub struct Letter {
 pub fn confirmation(domain: &Hostname, code: &str, minutes: i64) -> Letter {
     let body = format!(
         "Somebody, probably you, signs up at the Gigalixir platform\n{domain} with this e-mail address.\n\n\
-         Your confirmation code is\n\n    {code}\n\n\
+         Code: {code}\n\n\
          It is good for {minutes} minutes. If it was not you, do nothing.\n"
     );
     Letter { subject: format!("Your confirmation code for {domain}"), body }
@@ -36,7 +36,8 @@ pub fn already_registered(domain: &Hostname) -> Letter {
 pub fn password_reset(domain: &Hostname, token: &str, minutes: i64) -> Letter {
     let body = format!(
         "Somebody, probably you, wants to set a new password for your account\nat the Gigalixir platform {domain}.\n\n\
-         To set it, run within {minutes} minutes\n\n    gigalixir account:password:set --token \\\n        {token}\n\n\
+         Token: {token}\n\n\
+         It is good for {minutes} minutes: gigalixir account:password:set --token TOKEN\n\n\
          Every API key of the account ends with it, so log in again afterwards.\n\
          If it was not you, do nothing: the password stays as it is.\n"
     );

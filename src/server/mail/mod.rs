@@ -131,3 +131,6 @@ impl Mailer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::MailError;
 
 /// Mails kept; the oldest give way.
-const KEPT: usize = 500;
+pub(super) const KEPT: usize = 500;
 
 #[derive(Clone)]
 pub(super) struct Outbox {

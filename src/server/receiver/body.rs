@@ -3,11 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_compression::tokio::bufread::GzipDecoder;
 use bytes::Bytes;
 use futures_util::stream::{Fuse, Stream, StreamExt};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, BufReader, ReadBuf};
+use tokio::time::{Instant, Sleep};
 use tokio_util::io::StreamReader;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -15,6 +17,9 @@ use super::ByteStream;
 use super::protocol::{self, Head, Parser, Request, Wrong};
 
 const BUFFER: usize = 64 * 1024;
+
+/// A client that sends nothing for so long has gone, or means harm.
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// The reading end.
 pub(super) struct Body {
@@ -28,7 +33,7 @@ impl Body {
     /// At most `limit` bytes, as they come and (if `gzip`) as they unzip.
     pub(super) fn new(stream: ByteStream, gzip: bool, limit: u64) -> Self {
         let read = CancellationToken::new();
-        let watched = StreamReader::new(LookAhead { inner: stream.fuse(), held: None, ended: read.clone() });
+        let watched = StreamReader::new(LookAhead::new(stream, read.clone()));
         let reader: Pin<Box<dyn AsyncBufRead + Send>> = if gzip {
             let plain = GzipDecoder::new(BufReader::with_capacity(BUFFER, Bounded::new(watched, limit)));
             Box::pin(BufReader::with_capacity(BUFFER, Bounded::new(plain, limit)))
@@ -96,6 +101,13 @@ struct LookAhead {
     inner: Fuse<ByteStream>,
     held: Option<Bytes>,
     ended: CancellationToken,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl LookAhead {
+    fn new(stream: ByteStream, ended: CancellationToken) -> Self {
+        Self { inner: stream.fuse(), held: None, ended, silence: Box::pin(tokio::time::sleep(SILENCE)) }
+    }
 }
 
 impl Stream for LookAhead {
@@ -103,8 +115,13 @@ impl Stream for LookAhead {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match ready!(self.inner.poll_next_unpin(context)) {
+            let Poll::Ready(next) = self.inner.poll_next_unpin(context) else {
+                ready!(self.silence.as_mut().poll(context));
+                return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+            };
+            match next {
                 Some(Ok(chunk)) => {
+                    self.silence.as_mut().reset(Instant::now() + SILENCE);
                     if let Some(earlier) = self.held.replace(chunk) {
                         return Poll::Ready(Some(Ok(earlier)));
                     }

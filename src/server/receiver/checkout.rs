@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::ObjectId;
 use gix::bstr::BString;
@@ -12,29 +11,41 @@ use gix::progress::Discard;
 use gix::worktree::stack::state::attributes::Source;
 
 use super::error::{ReceiverError, reasons};
-use super::quarantine::Quarantine;
-use super::{Limits, attributes, blocking, push, submodules, tree_rules};
+use super::intake::Intake;
+use super::interrupt::Interrupt;
+use super::{Limits, attributes, blocking, submodules, tree_rules};
 use crate::server::domain::AppName;
 use crate::server::progress::Progress;
 
 /// The source of a push: a folder of its own, gone when this is dropped, and the way to make the objects durable.
 #[derive(Debug)]
 pub struct Checkout {
-    folder: tempfile::TempDir,
-    quarantine: Arc<Quarantine>,
+    path: PathBuf,
+    folder: Option<tempfile::TempDir>,
+    intake: Arc<Intake>,
+}
+
+impl Drop for Checkout {
+    /// A built tree has many files: they are removed where blocking is allowed.
+    fn drop(&mut self) {
+        let folder = self.folder.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(folder));
+        }
+    }
 }
 
 impl Checkout {
     /// The checked-out tree; the builder may change it.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     /// Makes the push's objects part of the repository, durably, so that the ref can be moved even after a restart
     /// ([`super::Receiver::move_ref`]). Idempotent. To be called before the deploy's commit point.
     pub async fn promote(&self) -> Result<(), ReceiverError> {
-        let quarantine = Arc::clone(&self.quarantine);
-        blocking(move || quarantine.promote().map(|_| ())).await
+        let intake = Arc::clone(&self.intake);
+        blocking(move || intake.promote()).await
     }
 }
 
@@ -69,29 +80,25 @@ pub(super) struct Written {
 }
 
 /// Checks the commit and its submodules out. The error is a sentence for the pusher.
-pub(super) async fn prepare(
-    wanted: Wanted,
-    quarantine: Arc<Quarantine>,
-    progress: &Progress,
-) -> Result<Checkout, String> {
-    let (flag, _watch) = push::interrupt(progress.cancelled());
+pub(super) async fn prepare(wanted: Wanted, intake: Arc<Intake>, progress: &Progress) -> Result<Checkout, String> {
+    let interrupt = Interrupt::on(progress.cancelled());
     let runtime = tokio::runtime::Handle::current();
     let told = progress.clone();
     tokio::task::spawn_blocking(move || {
         let say = |text: String| runtime.block_on(told.line(text));
         let folder = tempfile::Builder::new().prefix("checkout-").tempdir_in(&wanted.work);
         let folder = folder.map_err(|error| format!("cannot make a folder to check out into: {error}"))?;
-        let repository = quarantine.repository().map_err(|error| error.to_string())?;
+        let repository = intake.repository().map_err(|error| error.to_string())?;
         let mut budget = Budget { files: wanted.limits.tree_files as u64, bytes: wanted.limits.tree_bytes };
-        let written = write_commit(&repository, wanted.commit, folder.path(), &mut budget, &flag)?;
+        let written = write_commit(&repository, wanted.commit, folder.path(), &mut budget, &interrupt)?;
         warn_of_lfs(&written.lfs, &say);
-        submodules::Fetcher::new(&wanted, &flag, &say, budget).fetch(
+        submodules::Fetcher::new(&wanted, told.cancelled(), &say, budget).fetch(
             &repository,
             wanted.commit,
             written,
             folder.path(),
         )?;
-        Ok(Checkout { folder, quarantine })
+        Ok(Checkout { path: folder.path().to_owned(), folder: Some(folder), intake })
     })
     .await
     .map_err(|error| format!("the checkout ended unexpectedly: {error}"))?
@@ -113,7 +120,7 @@ pub(super) fn write_commit(
     commit: ObjectId,
     into: &Path,
     budget: &mut Budget,
-    interrupt: &AtomicBool,
+    interrupt: &Interrupt,
 ) -> Result<Written, String> {
     let told = |error: gix::Error| reasons(&error);
     let tree = repository.find_commit(commit).and_then(|commit| Ok(commit.tree_id()?.detach())).map_err(told)?;
@@ -127,9 +134,10 @@ pub(super) fn write_commit(
     let mut options = repository.checkout_options(Source::IdMapping).map_err(told)?;
     options.destination_is_initially_empty = true;
     let objects = repository.objects.clone().into_arc().map_err(|error| error.to_string())?;
-    let outcome = gix::worktree::state::checkout(&mut index, into, objects, &Discard, &Discard, interrupt, options)
-        .map_err(told)?;
-    if interrupt.load(Ordering::Relaxed) {
+    let outcome =
+        gix::worktree::state::checkout(&mut index, into, objects, &Discard, &Discard, interrupt.flag(), options)
+            .map_err(told)?;
+    if interrupt.is_raised() {
         return Err("cancelled".to_owned());
     }
     if let Some(collision) = outcome.collisions.first() {

@@ -1,30 +1,40 @@
 //! Whether everything that the pushed tips need is there. Objects of the repository itself are taken as complete
 //! (only complete histories get in), so only what is new is walked; blobs are not even opened.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use gix::ObjectId;
 use gix::objs::{Exists, Kind};
 
+use super::error::ReceiverError;
+use super::interrupt::Interrupt;
 use super::protocol::Command;
 use super::quarantine::Quarantine;
 use super::walk::{WalkError, walk};
 
-/// The reason to refuse each command, where there is one.
+/// What a check found.
+pub(super) struct Checked {
+    /// The reason to refuse each command, where there is one.
+    pub(super) against: Vec<Option<String>>,
+    /// Where the new objects end and the repository's own begin.
+    pub(super) relied_on: Vec<ObjectId>,
+}
+
+/// Walks what is new.
 pub(super) fn check(
     quarantine: &Quarantine,
     commands: &[Command],
-    interrupt: &AtomicBool,
-) -> Result<Vec<Option<String>>, super::ReceiverError> {
+    interrupt: &Interrupt,
+) -> Result<Checked, ReceiverError> {
     let repository = quarantine.repository()?;
     let new_objects = quarantine.index()?;
-    let complete = |tips: &[ObjectId]| {
+    let mut relied_on = Vec::new();
+    let mut complete = |tips: &[ObjectId]| {
         walk(&repository.objects, tips.iter().copied(), |id| {
-            if interrupt.load(Ordering::Relaxed) {
+            if interrupt.is_raised() {
                 Err(WalkError::Cancelled)
             } else if new_objects.as_ref().is_some_and(|index| index.lookup(id).is_some()) {
                 Ok(true)
             } else if repository.objects.exists(id) {
+                relied_on.push(*id);
                 Ok(false)
             } else {
                 Err(WalkError::Missing(*id))
@@ -33,7 +43,7 @@ pub(super) fn check(
     };
     let tips: Vec<_> = commands.iter().filter(|command| !command.deletes()).map(|command| command.new).collect();
     let all_complete = complete(&tips).is_ok();
-    let reason = |command: &Command| {
+    let mut reason = |command: &Command| {
         if command.deletes() {
             return None;
         }
@@ -47,5 +57,6 @@ pub(super) fn check(
         let is_branch = command.name.starts_with("refs/heads/");
         (is_branch && kind != Some(Kind::Commit)).then(|| "a branch must name a commit".to_owned())
     };
-    Ok(commands.iter().map(reason).collect())
+    let against = commands.iter().map(&mut reason).collect();
+    Ok(Checked { against, relied_on })
 }

@@ -23,6 +23,12 @@ pub enum ReceiverError {
 }
 
 impl ReceiverError {
+    /// Logs it, for it is a fault of the server's, and gives what the pusher is to be told of it.
+    pub(super) fn told(&self) -> String {
+        tracing::error!(error = reasons(self), "A push failed in the repository");
+        "the server could not work on the repository; its log says why".to_owned()
+    }
+
     /// An IO failure while doing `context`.
     pub(super) fn io(context: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let context = context.into();

@@ -1,11 +1,11 @@
 //! The `fetch` command of protocol v2 (gitprotocol-v2): what the client wants, what it has, and so what it needs.
 
 use gix::ObjectId;
-use gix::hashtable::HashSet;
+use gix::hashtable::{HashMap, HashSet};
 use gix::objs::{CommitRefIter, Exists, Find, Kind};
 
 use super::protocol::{self, Wrong};
-use super::walk::{WalkError, commits, walk};
+use super::walk::{WalkError, commits, nearest, walk};
 
 /// What is asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,12 +49,39 @@ pub(super) struct Common {
 /// Compares what the client has with what is here.
 pub(super) fn common(repository: &gix::Repository, request: &Request) -> Result<Common, WalkError> {
     let shared: Vec<_> = request.haves.iter().copied().filter(|id| repository.objects.exists(id)).collect();
-    let known: HashSet<ObjectId> = shared.iter().copied().collect();
-    let mut ready = !shared.is_empty();
-    for want in request.wants.iter().filter(|_| !shared.is_empty()) {
-        ready &= commits(&repository.objects, [*want])?.iter().any(|id| known.contains(id));
+    if shared.is_empty() {
+        return Ok(Common { commits: shared, ready: false });
     }
+    let known: HashSet<ObjectId> = shared.iter().copied().collect();
+    let descendants = descendants(repository, &request.wants, &known)?;
+    let ready = request.wants.iter().all(|want| descendants.contains(want));
     Ok(Common { commits: shared, ready })
+}
+
+/// What lies between `tips` and `known`, both included: the commits that descend from something known.
+fn descendants(
+    repository: &gix::Repository,
+    tips: &[ObjectId],
+    known: &HashSet<ObjectId>,
+) -> Result<HashSet<ObjectId>, WalkError> {
+    let mut children: HashMap<ObjectId, Vec<ObjectId>> = HashMap::default();
+    let (mut seen, mut open) = (HashSet::<ObjectId>::default(), tips.to_vec());
+    while let Some(id) = open.pop() {
+        if known.contains(&id) || !seen.insert(id) {
+            continue;
+        }
+        for parent in nearest(&repository.objects, id)? {
+            children.entry(parent).or_default().push(id);
+            open.push(parent);
+        }
+    }
+    let (mut found, mut open) = (HashSet::<ObjectId>::default(), known.iter().copied().collect::<Vec<_>>());
+    while let Some(id) = open.pop() {
+        if found.insert(id) {
+            open.extend(children.get(&id).into_iter().flatten());
+        }
+    }
+    Ok(found)
 }
 
 /// The objects that the client lacks: all that is reachable from the wants, less what its commits hold.
@@ -69,7 +96,7 @@ pub(super) fn needed(
     for edge in edges(objects, &fresh, &known)? {
         // Trees and files of the commits at the edge: most of a new commit's are among them.
         let tree = tree_of(objects, edge)?;
-        known.extend(walk(objects, [tree], |id| Ok(!known.contains(id)))?);
+        known.extend(walk(objects, tree, |id| Ok(!known.contains(id)))?);
     }
     let mut tips = request.wants.clone();
     if request.include_tag {
@@ -84,23 +111,24 @@ fn edges(
     fresh: &HashSet<ObjectId>,
     known: &HashSet<ObjectId>,
 ) -> Result<HashSet<ObjectId>, WalkError> {
-    let (mut edges, mut buffer) = (HashSet::default(), Vec::new());
+    let mut edges = HashSet::default();
     for id in fresh.iter().filter(|id| !known.contains(*id)) {
-        if let Some(object) = objects.try_find(id, &mut buffer).ok().flatten() {
-            let parents = CommitRefIter::from_bytes(object.data, object.object_hash).parent_ids();
-            edges.extend(parents.filter(|parent| known.contains(parent)));
-        }
+        edges.extend(nearest(objects, *id)?.into_iter().filter(|parent| known.contains(parent)));
     }
     Ok(edges)
 }
 
-fn tree_of(objects: &impl Find, commit: ObjectId) -> Result<ObjectId, WalkError> {
+/// A commit's tree; other objects have none.
+fn tree_of(objects: &impl Find, commit: ObjectId) -> Result<Option<ObjectId>, WalkError> {
     let mut buffer = Vec::new();
     let broken = |reason: String| WalkError::Broken(commit, reason);
     let object = objects.try_find(&commit, &mut buffer).map_err(|error| broken(super::error::reasons(&error)))?;
     let object = object.ok_or(WalkError::Missing(commit))?;
+    if object.kind != Kind::Commit {
+        return Ok(None);
+    }
     let tree = CommitRefIter::from_bytes(object.data, object.object_hash).tree_id();
-    tree.map_err(|error| broken(error.to_string()))
+    tree.map(Some).map_err(|error| broken(error.to_string()))
 }
 
 /// Annotated tags of commits that are sent, so that the client need not come again for them.

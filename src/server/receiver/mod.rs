@@ -14,6 +14,8 @@ mod connectivity;
 mod decide;
 mod error;
 mod fetch;
+mod intake;
+mod interrupt;
 mod ls_refs;
 mod pack_writer;
 mod protocol;
@@ -91,9 +93,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             pack_bytes: 1 << 30,
-            object_bytes: 256 << 20,
+            object_bytes: 128 << 20,
             commands: 4096,
-            concurrent_packs: 2,
+            concurrent_packs: 8,
             tree_bytes: 2 << 30,
             tree_files: 200_000,
             submodules: 64,
@@ -123,10 +125,11 @@ pub struct Receiver {
 struct Room {
     /// Held by the push that is being decided, built and deployed.
     turn: tokio::sync::Mutex<()>,
-    /// Read-held by everything that relies on objects staying where they are; write-held to delete packs.
-    objects: RwLock<()>,
-    /// Held by the background repack.
+    /// Held by the background repack. Taken after `turn`.
     repack: tokio::sync::Mutex<()>,
+    /// Read-held, never for long, by what relies on packs staying where they are; write-held to delete some. Taken
+    /// last.
+    objects: Arc<RwLock<()>>,
 }
 
 impl Receiver {
@@ -151,9 +154,7 @@ impl Receiver {
         let _repack = room.repack.lock().await;
         let _objects = room.objects.write().await;
         let (path, work) = (self.path(app), self.work());
-        blocking(move || repository::remove(&path, &work)).await?;
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
-        Ok(())
+        blocking(move || repository::remove(&path, &work)).await
     }
 
     /// Whose repositories there are.
@@ -168,6 +169,7 @@ impl Receiver {
     pub async fn fetch_tree(&self, url: &Url, reference: Option<&str>, into: &Path) -> Result<(), String> {
         let (url, reference, into) = (url.clone(), reference.map(str::to_owned), into.to_owned());
         let (work, limits) = (self.work(), self.limits.clone());
+        // Within the runtime: its clock bounds the fetch.
         let fetch = move || remote_tree::fetch(&url, reference.as_deref(), &into, &work, &limits);
         tokio::task::spawn_blocking(fetch).await.map_err(|error| error.to_string())?
     }

@@ -17,10 +17,12 @@ use super::error::{ReceiverError, reasons};
 /// Objects per unit of work; a unit is held in memory until it is written.
 const CHUNK: usize = 50;
 
-/// Writes a pack of exactly `objects`, each of which the repository must have.
+/// Writes a pack of exactly `objects`, each of which the repository must have. `located` is called when the packs
+/// that hold them have been opened and need not stay in place any longer.
 pub(super) fn write(
     repository: &gix::Repository,
     objects: Vec<ObjectId>,
+    located: impl FnOnce(),
     out: impl Write,
 ) -> Result<(), ReceiverError> {
     let count = u32::try_from(objects.len()).map_err(|_| ReceiverError::Git("too many objects for a pack".into()))?;
@@ -35,6 +37,7 @@ pub(super) fn write(
     };
     let database = database.into_arc().map_err(ReceiverError::io("cannot share the object database"))?;
     let entries = iter_from_counts(counts, database, Box::new(Discard), options)?;
+    located();
     let mut missing = None;
     let entries = InOrderIter::from(entries).inspect(|chunk| {
         if let Ok(entries) = chunk {

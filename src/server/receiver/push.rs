@@ -1,21 +1,18 @@
 //! One push, from its first byte to its report: take in, wait for the app's turn, decide, deploy, move refs.
 
-use std::io::BufReader;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt;
 use tokio::sync::{MutexGuard, oneshot};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::body::Body;
 use super::decide::{Verdict, decide};
 use super::error::{ReceiverError, Rejected};
+use super::intake::{Intake, Unreadable};
+use super::interrupt::Interrupt;
 use super::protocol::{Command, Request};
-use super::quarantine::Quarantine;
 use super::report::Report;
-use super::{ByteStream, Deploys, Receiver, Room, answer, blocking, checkout, connectivity, refs, repack, repository};
+use super::{ByteStream, Deploys, Receiver, Room, answer, blocking, checkout, refs, repack, repository};
 use crate::server::domain::{AppName, Email, Push};
 use crate::server::progress::Progress;
 use crate::server::steps;
@@ -31,17 +28,6 @@ pub struct Visit {
     pub clean: bool,
     /// `GIGALIXIR-HOT: true`.
     pub hot: bool,
-}
-
-/// A flag for gix that is raised when the token fires, as long as the handle lives.
-pub(super) fn interrupt(token: &CancellationToken) -> (Arc<AtomicBool>, AbortOnDropHandle<()>) {
-    let (raised, token) = (Arc::new(AtomicBool::new(token.is_cancelled())), token.clone());
-    let flag = Arc::clone(&raised);
-    let watch = tokio::spawn(async move {
-        token.cancelled().await;
-        flag.store(true, Ordering::Relaxed);
-    });
-    (raised, AbortOnDropHandle::new(watch))
 }
 
 /// See [`Receiver::push`].
@@ -85,19 +71,10 @@ struct Session {
     request: Request,
 }
 
-/// What was taken in: the objects, and the reasons against single commands.
-struct TakenIn {
-    quarantine: Arc<Quarantine>,
-    against: Vec<Option<String>>,
-}
-
 impl Session {
     async fn run(self, body: Body) -> Report {
         let room = self.receiver.room(&self.visit.app);
-        let outcome = {
-            let _objects = room.objects.read().await;
-            self.work(body, &room).await
-        };
+        let outcome = self.work(body, &room).await;
         if outcome.is_ok() {
             repack::when_due(&self.receiver, &self.visit.app);
         }
@@ -109,10 +86,12 @@ impl Session {
 
     /// The report, or why nothing of the push could be looked at.
     async fn work(&self, body: Body, room: &Room) -> Result<Report, String> {
-        let taken = self.take_in(body).await?;
+        let interrupt = Interrupt::on(self.progress.cancelled());
+        let taken = Intake::take(&self.receiver, &self.visit.app, &self.request, body, interrupt).await;
+        let (intake, against) = taken.map_err(|Unreadable(reason)| reason)?;
         steps::reached("push.received");
         let _turn = self.turn(room).await?;
-        let verdicts = self.verdicts(&taken).await?;
+        let verdicts = self.verdicts(against).await?;
         let mut outcomes: Vec<_> = verdicts
             .iter()
             .map(|verdict| match verdict {
@@ -122,10 +101,10 @@ impl Session {
             .collect();
         if !self.given_up(&mut outcomes) {
             if let Some(index) = verdicts.iter().position(|verdict| *verdict == Verdict::Deployed) {
-                outcomes[index] = self.deploy(&self.request.commands[index], &taken.quarantine).await;
+                outcomes[index] = self.deploy(&self.request.commands[index], &intake).await;
             }
             if !self.given_up(&mut outcomes) {
-                self.move_refs(&taken.quarantine, &mut outcomes).await;
+                self.move_refs(&intake, &mut outcomes).await;
                 self.explain(&verdicts, &outcomes).await;
             }
         }
@@ -135,31 +114,6 @@ impl Session {
 
     fn commands(&self) -> impl Iterator<Item = &Command> {
         self.request.commands.iter()
-    }
-
-    /// Reads the pack and everything behind it; whatever goes wrong, the body is read to its end.
-    async fn take_in(&self, mut body: Body) -> Result<TakenIn, String> {
-        let _place = self.receiver.packs.acquire().await.map_err(|error| error.to_string())?;
-        let (path, limit) = (self.receiver.path(&self.visit.app), self.receiver.limits.object_bytes);
-        let (interrupt, _watch) = interrupt(self.progress.cancelled());
-        let (commands, has_pack) = (self.request.commands.clone(), self.request.has_pack());
-        let runtime = tokio::runtime::Handle::current();
-        blocking(move || {
-            let quarantine = Quarantine::new(&path);
-            let received = match &quarantine {
-                Ok(quarantine) if has_pack => {
-                    quarantine.receive(&mut BufReader::with_capacity(64 * 1024, body.blocking()), limit, &interrupt)
-                }
-                _ => Ok(()),
-            };
-            runtime.block_on(body.drain());
-            let quarantine = quarantine.map_err(|error| logged(&error))?;
-            received.map_err(Told)?;
-            let against = connectivity::check(&quarantine, &commands, &interrupt).map_err(|error| logged(&error))?;
-            Ok(TakenIn { quarantine: Arc::new(quarantine), against })
-        })
-        .await
-        .map_err(|Told(reason)| reason)
     }
 
     /// Waits until no other push to the app is at work.
@@ -174,13 +128,13 @@ impl Session {
         }
     }
 
-    async fn verdicts(&self, taken: &TakenIn) -> Result<Vec<Verdict>, String> {
+    async fn verdicts(&self, against: Vec<Option<String>>) -> Result<Vec<Verdict>, String> {
         let path = self.receiver.path(&self.visit.app);
         let refs = blocking(move || refs::snapshot(&repository::open(&path)?)).await;
-        let mut verdicts = decide(&self.request.commands, &refs.map_err(|error: ReceiverError| logged(&error).0)?);
-        for (verdict, reason) in verdicts.iter_mut().zip(&taken.against) {
+        let mut verdicts = decide(&self.request.commands, &refs.map_err(|error: ReceiverError| error.told())?);
+        for (verdict, reason) in verdicts.iter_mut().zip(against) {
             if let (Some(reason), false) = (reason, matches!(verdict, Verdict::Refused(_))) {
-                *verdict = Verdict::Refused(reason.clone());
+                *verdict = Verdict::Refused(reason);
             }
         }
         Ok(verdicts)
@@ -197,7 +151,7 @@ impl Session {
         give_up || outcomes.iter().all(Result::is_err)
     }
 
-    async fn deploy(&self, command: &Command, quarantine: &Arc<Quarantine>) -> Result<(), String> {
+    async fn deploy(&self, command: &Command, intake: &Arc<Intake>) -> Result<(), String> {
         let (mut clean, mut hot) = (self.visit.clean, self.visit.hot);
         for option in &self.request.options {
             match option.as_str() {
@@ -215,7 +169,7 @@ impl Session {
             work: self.receiver.work(),
             limits: self.receiver.limits.clone(),
         };
-        let source = checkout::prepare(request, Arc::clone(quarantine), &self.progress).await?;
+        let source = checkout::prepare(request, Arc::clone(intake), &self.progress).await?;
         steps::reached("push.checked_out");
         let push = Push {
             app: self.visit.app.clone(),
@@ -229,23 +183,23 @@ impl Session {
     }
 
     /// Moves the refs whose outcome is still good; together if the push is atomic, else each by itself.
-    async fn move_refs(&self, quarantine: &Arc<Quarantine>, outcomes: &mut [Result<(), String>]) {
+    async fn move_refs(&self, intake: &Arc<Intake>, outcomes: &mut [Result<(), String>]) {
         let good: Vec<usize> = (0..outcomes.len()).filter(|n| outcomes[*n].is_ok()).collect();
         let commands: Vec<Command> = good.iter().map(|n| self.request.commands[*n].clone()).collect();
-        let (path, quarantine) = (self.receiver.path(&self.visit.app), Arc::clone(quarantine));
+        let (path, intake) = (self.receiver.path(&self.visit.app), Arc::clone(intake));
         let atomic = self.request.capabilities.atomic;
         let moved = blocking(move || {
-            quarantine.promote()?;
+            intake.promote()?;
             let repository = repository::open(&path)?;
-            let groups = commands.chunks(if atomic { commands.len().max(1) } else { 1 });
-            let moved = groups.flat_map(|group| {
-                let outcome = refs::apply(&repository, &group.iter().collect::<Vec<_>>());
-                std::iter::repeat_n(outcome, group.len())
-            });
-            Ok::<_, ReceiverError>(moved.collect::<Vec<_>>())
+            let all: Vec<&Command> = commands.iter().collect();
+            let together = refs::apply(&repository, &all);
+            Ok::<_, ReceiverError>(match together {
+                Err(_) if !atomic => all.iter().map(|command| refs::apply(&repository, &[command])).collect(),
+                outcome => vec![outcome; all.len()],
+            })
         })
         .await;
-        let moved = moved.unwrap_or_else(|error| vec![Err(logged(&error).0); good.len()]);
+        let moved = moved.unwrap_or_else(|error| vec![Err(error.told()); good.len()]);
         steps::reached("push.ref_moved");
         for (n, outcome) in good.into_iter().zip(moved) {
             outcomes[n] = outcome;
@@ -268,19 +222,4 @@ impl Session {
             self.progress.line(text).await;
         }
     }
-}
-
-/// A reason for the pusher's eyes.
-struct Told(String);
-
-impl From<ReceiverError> for Told {
-    fn from(error: ReceiverError) -> Self {
-        logged(&error)
-    }
-}
-
-/// A fault of the server's is logged with its causes; the pusher learns that it was none of theirs.
-fn logged(error: &ReceiverError) -> Told {
-    tracing::error!(error = super::error::reasons(error), "A push failed in the repository");
-    Told("the server could not work on the repository; nothing has changed".to_owned())
 }

@@ -43,7 +43,10 @@ impl Quarantine {
         object_bytes: usize,
         interrupt: &AtomicBool,
     ) -> Result<(), String> {
-        let told = |error: gix::Error| reasons(&error);
+        let told = |error: gix::Error| match error.is_resource_exhausted() {
+            true => format!("an object is larger than the limit of {object_bytes} bytes"),
+            false => reasons(&error),
+        };
         let known = repository::open(&self.repository).map_err(|error| error.to_string())?;
         let is_first = known.references().and_then(|refs| Ok(refs.all()?.next().is_none())).unwrap_or(false);
         let options = Options { alloc_limit_bytes: Some(object_bytes), ..Options::default() };
@@ -66,6 +69,11 @@ impl Quarantine {
             *self.pack.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.with_extension(""));
         }
         Ok(())
+    }
+
+    /// The real repository's folder.
+    pub(super) fn home(&self) -> &Path {
+        &self.repository
     }
 
     /// A handle that sees the new objects and the repository's.

@@ -1,6 +1,6 @@
 //! The refs of a repository: read at once, changed in transactions, flushed to the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use gix::ObjectId;
@@ -36,9 +36,8 @@ pub(super) fn apply(repository: &gix::Repository, commands: &[&Command]) -> Resu
     repository.edit_references(edits.map_err(|error| error.to_string())?).map_err(|error| reasons(&error))?;
     for command in commands {
         adopt_as_head(repository, command).map_err(|error| error.to_string())?;
-        flush(repository, &command.name).map_err(|error| error.to_string())?;
     }
-    Ok(())
+    flush(repository, commands.iter().map(|command| command.name.as_str())).map_err(|error| error.to_string())
 }
 
 /// See [`super::Receiver::move_ref`].
@@ -81,17 +80,18 @@ fn adopt_as_head(repository: &gix::Repository, command: &Command) -> Result<(), 
     let new = Target::Symbolic(full_name(&command.name)?);
     let change = Change::Update { log: LogChange::default(), expected: PreviousValue::Any, new };
     repository.edit_reference(RefEdit { change, name: full_name("HEAD")?, deref: false })?;
-    flush(repository, "HEAD").map_err(ReceiverError::io("cannot flush HEAD"))
+    flush(repository, ["HEAD"]).map_err(ReceiverError::io("cannot flush HEAD"))
 }
 
 /// A rename is seen by all at once, but lasts only when file and folder have been flushed.
-fn flush(repository: &gix::Repository, name: &str) -> std::io::Result<()> {
-    let file = repository.git_dir().join(name);
-    if let Ok(file) = std::fs::File::open(&file) {
-        file.sync_all()?;
+fn flush<'a>(repository: &gix::Repository, names: impl IntoIterator<Item = &'a str>) -> std::io::Result<()> {
+    let mut folders = BTreeSet::from([repository.git_dir().to_owned()]);
+    for name in names {
+        let file = repository.git_dir().join(name);
+        if let Ok(file) = std::fs::File::open(&file) {
+            file.sync_all()?;
+        }
+        folders.extend(file.parent().filter(|folder| folder.is_dir()).map(Path::to_owned));
     }
-    match file.parent().filter(|folder| folder.is_dir()) {
-        Some(folder) => super::sync_folder(folder),
-        None => super::sync_folder(repository.git_dir()),
-    }
+    folders.iter().try_for_each(|folder| super::sync_folder(folder))
 }

@@ -1,18 +1,18 @@
 //! The tree of somebody else's repository, for buildpacks. Only http and https; nothing is kept but the files.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use gix::ObjectId;
 use gix::progress::Discard;
 use gix::remote::fetch::Shallow;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::Limits;
 use super::checkout::{Budget, write_commit};
 use super::error::reasons;
-use super::submodules::{Watch, hidden, shown};
+use super::interrupt::Interrupt;
+use super::submodules::{hidden, patient_for, shown};
 
 pub(super) fn fetch(
     url: &Url,
@@ -25,14 +25,21 @@ pub(super) fn fetch(
         return Err(format!("URLs that begin with `{}:` are not fetched; use https", url.scheme()));
     }
     let folder = tempfile::Builder::new().prefix("remote-").tempdir_in(work).map_err(|error| error.to_string())?;
-    let repository = cloned(url, reference, &folder.path().join("bare"), limits)?;
+    let interrupt = Interrupt::within(&CancellationToken::new(), limits.submodule_time);
+    let repository = cloned(url, reference, &folder.path().join("bare"), limits, &interrupt)?;
     let commit = repository.head_commit().map_err(|error| reasons(&error))?.id;
     let mut budget = Budget { files: limits.tree_files as u64, bytes: limits.tree_bytes };
-    write_commit(&repository, commit, into, &mut budget, &AtomicBool::new(false)).map(drop)
+    write_commit(&repository, commit, into, &mut budget, &interrupt).map(drop)
 }
 
 /// Fetches one commit of the repository, bare, with `HEAD` on it.
-fn cloned(url: &Url, reference: Option<&str>, into: &Path, limits: &Limits) -> Result<gix::Repository, String> {
+fn cloned(
+    url: &Url,
+    reference: Option<&str>,
+    into: &Path,
+    limits: &Limits,
+    interrupt: &Interrupt,
+) -> Result<gix::Repository, String> {
     let told = |error: gix::Error| format!("{} cannot be fetched: {}", shown(url), hidden(url, reasons(&error)));
     let fetch = gix::clone::PrepareFetch::new(
         url.as_str(),
@@ -48,12 +55,12 @@ fn cloned(url: &Url, reference: Option<&str>, into: &Path, limits: &Limits) -> R
     } else {
         fetch.with_ref_name(reference).map_err(|error| error.to_string())?
     };
-    let mut fetch =
-        fetch.with_shallow(Shallow::DepthAtRemote(std::num::NonZeroU32::MIN)).configure_connection(|connection| {
-            connection.set_credentials(|_| Ok(None));
-            Ok(())
-        });
-    let watch = Watch::start(Arc::new(AtomicBool::new(false)), limits.submodule_time);
-    let (repository, _) = fetch.fetch_only(Discard, &watch.stop).map_err(told)?;
+    let time = limits.submodule_time;
+    let shallow = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
+    let mut fetch = fetch.with_shallow(shallow).configure_connection(move |connection| {
+        connection.set_credentials(|_| Ok(None)).set_transport_options(patient_for(time));
+        Ok(())
+    });
+    let (repository, _) = fetch.fetch_only(Discard, interrupt.flag()).map_err(told)?;
     Ok(repository)
 }

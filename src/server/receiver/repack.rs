@@ -23,7 +23,7 @@ use super::{Receiver, Room, blocking, pack_writer, refs, repository, sync_folder
 use crate::server::domain::AppName;
 
 /// Beside a pack: its objects were unreachable when it was made; its age is theirs.
-const UNREACHABLE: &str = "mtimes";
+pub(super) const UNREACHABLE: &str = "unreachable";
 
 /// Starts a repack if there are too many packs and none is at work.
 pub(super) fn when_due(receiver: &Arc<Receiver>, app: &AppName) {
@@ -47,7 +47,7 @@ pub(super) async fn run(receiver: &Receiver, app: &AppName) -> Result<bool, Rece
     }
     let _place = receiver.packs.acquire().await.map_err(|error| ReceiverError::Git(error.to_string()))?;
     let made = {
-        let _objects = room.objects.read().await;
+        // Nobody else deletes packs while `repack` is held.
         let (path, old, grace, bytes) = (path.clone(), old.clone(), limits.garbage_grace, limits.object_bytes);
         blocking(move || make(&path, &old, grace, bytes)).await?
     };
@@ -116,7 +116,7 @@ fn make_one(
 ) -> Result<Option<PathBuf>, ReceiverError> {
     let context = || ReceiverError::io("cannot write a new pack");
     let mut file = tempfile::tempfile_in(path.join("objects")).map_err(context())?;
-    pack_writer::write(repository, objects, BufWriter::new(&mut file))?;
+    pack_writer::write(repository, objects, || (), BufWriter::new(&mut file))?;
     file.seek(SeekFrom::Start(0)).map_err(context())?;
     // The way of a push: indexed and checked apart, then moved in at once.
     let quarantine = Quarantine::new(path)?;
@@ -128,7 +128,7 @@ fn make_one(
     Ok(Some(made))
 }
 
-/// Deletes the old packs, unless a ref needs something that only they have.
+/// Deletes the old packs, unless a ref, or a push that has come meanwhile, needs something that only they have.
 async fn retire(
     room: &Room,
     path: PathBuf,
@@ -140,14 +140,16 @@ async fn retire(
     blocking(move || {
         let stays = |pack: &Pack| made.contains(&pack.path) || (pack.unreachable && is_young(pack, grace));
         let retired: Vec<&Pack> = old.iter().filter(|pack| !stays(pack)).collect();
-        let mut staying = Vec::new();
-        for pack in packs(&path)? {
-            if !retired.iter().any(|old| old.path == pack.path) {
-                staying.push(index::File::at(pack.path.with_extension("idx"), Kind::Sha1)?);
-            }
-        }
         let repository = repository::open(&path)?;
-        walk(&repository.objects, tips(&repository)?, |id| {
+        let (mut staying, mut tips) = (Vec::new(), tips(&repository)?);
+        for pack in packs(&path)?.iter().filter(|pack| !retired.iter().any(|old| old.path == pack.path)) {
+            let index = index::File::at(pack.path.with_extension("idx"), Kind::Sha1)?;
+            if !made.contains(&pack.path) && !pack.unreachable {
+                tips.extend(index.iter().map(|entry| entry.oid));
+            }
+            staying.push(index);
+        }
+        walk(&repository.objects, tips, |id| {
             let is_kept = staying.iter().any(|index| index.lookup(id).is_some());
             if is_kept { Ok(true) } else { Err(WalkError::Missing(*id)) }
         })?;

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::error::ReceiverError;
+use super::repack;
 use crate::server::domain::AppName;
 
 /// The folder beside the repositories for what is temporary.
@@ -69,7 +70,8 @@ pub(super) fn remove(path: &Path, work: &Path) -> Result<(), ReceiverError> {
     }
 }
 
-/// Removes what only a killed server can have left: the work folder's content, quarantines, packs without an index.
+/// Removes what only a killed server can have left: the work folder's content, quarantines, packs without an
+/// index, locks of refs.
 pub(super) fn sweep(dir: &Path) -> Result<(), ReceiverError> {
     let context = || ReceiverError::io(format!("cannot sweep `{}`", dir.display()));
     let work = dir.join(WORK);
@@ -98,11 +100,30 @@ fn sweep_one(repository: &Path) -> std::io::Result<()> {
         let path = entry?.path();
         let stray = match path.extension().and_then(|extension| extension.to_str()) {
             Some("pack") => !path.with_extension("idx").exists(),
-            Some("idx") => !path.with_extension("pack").exists(),
+            Some("idx" | repack::UNREACHABLE) => !path.with_extension("pack").exists(),
             _ => false,
         };
         if stray {
             fs::remove_file(&path)?;
+        }
+    }
+    for name in ["HEAD.lock", "packed-refs.lock"] {
+        match fs::remove_file(repository.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    unlock(&repository.join("refs"))
+}
+
+/// Removes the locks of ref transactions that were cut off; no ref's name can end like that.
+fn unlock(refs: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(refs)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock(&entry.path())?;
+        } else if entry.path().extension().is_some_and(|extension| extension == "lock") {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())
@@ -128,10 +149,15 @@ mod tests {
             fs::write(path.join(whole), "x").unwrap();
         }
         fs::write(work.join("stale"), "x").unwrap();
+        for lock in ["HEAD.lock", "packed-refs.lock", "refs/heads/master.lock", "refs/tags/v.lock"] {
+            fs::write(path.join(lock), "x").unwrap();
+        }
         sweep(dir.path()).unwrap();
         assert!(!path.join("objects/tmp_incoming-x").exists());
         assert_eq!(fs::read_dir(path.join("objects/pack")).unwrap().count(), 2);
         assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(path.join("refs/heads")).unwrap().count(), 0);
+        assert!(!path.join("HEAD.lock").exists() && !path.join("packed-refs.lock").exists());
         remove(&path, &work).unwrap();
         remove(&path, &work).unwrap();
         assert!(!path.exists());

@@ -3,26 +3,25 @@
 //! those in the URL, which are never shown. Levels, number and time are bounded, loops are found.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use gix::progress::Discard;
+use gix::protocol::transport::client::blocking_io::http;
 use gix::remote::fetch::Shallow;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::checkout::{Budget, Gitlink, Wanted, Written, warn_of_lfs, write_commit};
 use super::error::reasons;
-
-/// How often the bound on time and the pusher's patience are looked at during a fetch.
-const LOOK: Duration = Duration::from_millis(200);
+use super::interrupt::Interrupt;
 
 /// Fetches all submodules of one checkout.
 pub(super) struct Fetcher<'a> {
     wanted: &'a Wanted,
-    cancelled: &'a Arc<AtomicBool>,
+    cancelled: &'a CancellationToken,
     say: &'a dyn Fn(String),
     budget: Budget,
     left: usize,
@@ -33,7 +32,7 @@ pub(super) struct Fetcher<'a> {
 impl<'a> Fetcher<'a> {
     pub(super) fn new(
         wanted: &'a Wanted,
-        cancelled: &'a Arc<AtomicBool>,
+        cancelled: &'a CancellationToken,
         say: &'a dyn Fn(String),
         budget: Budget,
     ) -> Self {
@@ -87,18 +86,34 @@ impl<'a> Fetcher<'a> {
     fn one(&mut self, url: &Url, commit: ObjectId, place: &Path) -> Result<(), String> {
         let clone = tempfile::Builder::new().prefix("submodule-").tempdir_in(&self.wanted.work);
         let clone = clone.map_err(|error| error.to_string())?;
+        let interrupt = Interrupt::within(self.cancelled, self.wanted.limits.submodule_time);
+        let shallow = Shallow::DepthAtRemote(std::num::NonZeroU32::MIN);
         let repository = self
-            .cloned(url, commit, &clone.path().join("shallow"), Shallow::DepthAtRemote(std::num::NonZeroU32::MIN))
-            .or_else(|_| self.cloned(url, commit, &clone.path().join("one"), Shallow::NoChange))?;
+            .cloned(url, commit, &clone.path().join("shallow"), shallow, &interrupt)
+            // Not every server serves a part of a history.
+            .or_else(|reason| match interrupt.is_raised() {
+                true => Err(reason),
+                false => self.cloned(url, commit, &clone.path().join("whole"), Shallow::NoChange, &interrupt),
+            })?;
         std::fs::create_dir_all(place).map_err(|error| error.to_string())?;
-        let written = write_commit(&repository, commit, place, &mut self.budget, self.cancelled)?;
+        let written = write_commit(&repository, commit, place, &mut self.budget, &interrupt)?;
         warn_of_lfs(&written.lfs, self.say);
         self.fetch(&repository, commit, written, place)
     }
 
     /// Fetches the one commit, bare.
-    fn cloned(&self, url: &Url, commit: ObjectId, into: &Path, shallow: Shallow) -> Result<gix::Repository, String> {
-        let told = |error: gix::Error| format!("{} cannot be fetched: {}", shown(url), hidden(url, reasons(&error)));
+    fn cloned(
+        &self,
+        url: &Url,
+        commit: ObjectId,
+        into: &Path,
+        shallow: Shallow,
+        interrupt: &Interrupt,
+    ) -> Result<gix::Repository, String> {
+        let told = |error: gix::Error| match interrupt.is_raised() && !self.cancelled.is_cancelled() {
+            true => format!("{} took longer than {:?}", shown(url), self.wanted.limits.submodule_time),
+            false => format!("{} cannot be fetched: {}", shown(url), hidden(url, reasons(&error))),
+        };
         let mut fetch = gix::clone::PrepareFetch::new(
             url.as_str(),
             into,
@@ -109,12 +124,14 @@ impl<'a> Fetcher<'a> {
         .and_then(|fetch| fetch.with_revision(Some(commit.to_string())))
         .map_err(told)?
         .with_shallow(shallow)
-        .configure_connection(|connection| {
-            connection.set_credentials(|_| Ok(None));
-            Ok(())
+        .configure_connection({
+            let time = self.wanted.limits.submodule_time;
+            move |connection| {
+                connection.set_credentials(|_| Ok(None)).set_transport_options(patient_for(time));
+                Ok(())
+            }
         });
-        let watch = Watch::start(Arc::clone(self.cancelled), self.wanted.limits.submodule_time);
-        let (repository, _) = fetch.fetch_only(Discard, &watch.stop).map_err(told)?;
+        let (repository, _) = fetch.fetch_only(Discard, interrupt.flag()).map_err(told)?;
         Ok(repository)
     }
 
@@ -134,6 +151,15 @@ impl<'a> Fetcher<'a> {
             other => Err(format!("URLs that begin with `{other}:` are not fetched; use https")),
         }
     }
+}
+
+/// How long to wait for a single byte: gix looks at its flag only between two of them.
+pub(super) fn patient_for(time: Duration) -> Box<dyn std::any::Any> {
+    let client = http::reqwest::Options {
+        configure_client: Some(Box::new(move |client| Ok(client.timeout(time)))),
+        ..http::reqwest::Options::default()
+    };
+    Box::new(http::Options { backend: Some(Arc::new(Mutex::new(client))), ..http::Options::default() })
 }
 
 /// What is relative is so to the URL as to a folder (gitmodules).
@@ -173,33 +199,4 @@ fn modules(repository: &gix::Repository, commit: ObjectId) -> Result<Option<gix:
     gix::submodule::File::from_bytes(&blob.data, None, &config)
         .map(Some)
         .map_err(|error| format!("`.gitmodules` cannot be read: {}", reasons(&error)))
-}
-
-/// Raises `stop` when the pusher has gone or the time is up.
-pub(super) struct Watch {
-    pub(super) stop: Arc<AtomicBool>,
-    over: Arc<AtomicBool>,
-}
-
-impl Watch {
-    pub(super) fn start(cancelled: Arc<AtomicBool>, time: Duration) -> Self {
-        let (stop, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (raised, ended, until) = (Arc::clone(&stop), Arc::clone(&over), Instant::now() + time);
-        std::thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                if cancelled.load(Ordering::Relaxed) || Instant::now() > until {
-                    raised.store(true, Ordering::Relaxed);
-                    return;
-                }
-                std::thread::sleep(LOOK);
-            }
-        });
-        Self { stop, over }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
 }

@@ -88,7 +88,8 @@ impl Rules<'_> {
         let (mut names, mut entries) = (HashSet::new(), Vec::new());
         for entry in TreeRefIter::from_bytes(&tree.data, gix::hash::Kind::Sha1) {
             let entry = entry.map_err(|error| format!("tree {id} is broken: {error}"))?;
-            check_name(entry.filename).map_err(|why| format!("`{}` {why}", shown(place, entry.filename)))?;
+            check_name(entry.filename, entry.mode)
+                .map_err(|why| format!("`{}` {why}", shown(place, entry.filename)))?;
             if !names.insert(entry.filename.to_owned()) {
                 return Err(format!("`{}` is in its folder twice", shown(place, entry.filename)));
             }
@@ -115,13 +116,14 @@ fn shown(place: &[BString], name: &BStr) -> String {
 }
 
 /// Names that lead out of the folder, or that git takes for its own on any system.
-fn check_name(name: &BStr) -> Result<(), String> {
+fn check_name(name: &BStr, mode: EntryMode) -> Result<(), String> {
     if name.len() > NAME_BYTES {
         return Err(format!("is longer than {NAME_BYTES} bytes"));
     }
     let options =
         gix::validate::path::component::Options { protect_windows: false, protect_hfs: true, protect_ntfs: true };
-    gix::validate::path::component(name, None, options)
+    let link = mode.is_link().then_some(gix::validate::path::component::Mode::Symlink);
+    gix::validate::path::component(name, link, options)
         .map(|_| ())
         .map_err(|error| format!("is a name that is not checked out: {error}"))
 }

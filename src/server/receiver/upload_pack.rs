@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedRwLockReadGuard, mpsc};
 
 use super::body::Body;
 use super::error::{ReceiverError, Rejected};
@@ -87,10 +87,10 @@ fn named(text: &str, command: &mut Option<Command>) -> Result<(), Wrong> {
 fn stream(path: PathBuf, room: Arc<Room>, request: fetch::Request) -> ByteStream {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     tokio::spawn(async move {
-        let _objects = room.objects.read().await;
+        let packs_stay = Arc::clone(&room.objects).read_owned().await;
         let task = tokio::task::spawn_blocking(move || {
             let mut out = Out { sender, buffer: BytesMut::new() };
-            if let Err(error) = serve(&path, &request, &mut out) {
+            if let Err(error) = serve(&path, &request, packs_stay, &mut out) {
                 let gone = out.sender.is_closed();
                 if !gone {
                     tracing::error!(error = super::error::reasons(&error), "A fetch failed in the repository");
@@ -104,8 +104,19 @@ fn stream(path: PathBuf, room: Arc<Room>, request: fetch::Request) -> ByteStream
     tokio_stream::wrappers::ReceiverStream::new(receiver).map(Ok).boxed()
 }
 
-fn serve(path: &std::path::Path, request: &fetch::Request, out: &mut Out) -> Result<(), ReceiverError> {
+fn serve(
+    path: &std::path::Path,
+    request: &fetch::Request,
+    packs_stay: OwnedRwLockReadGuard<()>,
+    out: &mut Out,
+) -> Result<(), ReceiverError> {
     let repository = repository::open(path)?;
+    if let Some(want) = request.wants.iter().find(|want| !repository.has_object(want)) {
+        let mut refusal = BytesMut::new();
+        sideband::line(&mut refusal, format!("ERR upload-pack: not our ref {want}\n").as_bytes());
+        out.raw(refusal.freeze());
+        return Ok(());
+    }
     let common = fetch::common(&repository, request)?;
     let mut head = BytesMut::new();
     if !request.done {
@@ -130,7 +141,7 @@ fn serve(path: &std::path::Path, request: &fetch::Request, out: &mut Out) -> Res
     if !request.quiet {
         out.raw(on_band(Band::Progress, format!("Sending {} objects.\n", objects.len()).as_bytes()));
     }
-    pack_writer::write(&repository, objects, &mut *out)?;
+    pack_writer::write(&repository, objects, || drop(packs_stay), &mut *out)?;
     out.flush().map_err(ReceiverError::io("cannot send a pack"))?;
     out.raw(Bytes::from_static(FLUSH));
     Ok(())

@@ -60,23 +60,28 @@ pub(super) fn commits(
     objects: &impl Find,
     tips: impl IntoIterator<Item = ObjectId>,
 ) -> Result<HashSet<ObjectId>, WalkError> {
-    let (mut seen, mut buffer) = (HashSet::<ObjectId>::default(), Vec::new());
+    let mut seen = HashSet::<ObjectId>::default();
     let mut open: Vec<ObjectId> = tips.into_iter().collect();
     while let Some(id) = open.pop() {
-        let object = find(objects, id, &mut buffer)?;
-        let broken = |error: gix::Error| WalkError::Broken(id, reasons(&error));
-        match object.kind {
-            Kind::Commit if seen.insert(id) => {
-                open.extend(CommitRefIter::from_bytes(object.data, object.object_hash).parent_ids());
-            }
-            Kind::Tag => {
-                let target = TagRefIter::from_bytes(object.data, object.object_hash).target_id();
-                open.push(target.map_err(broken)?);
-            }
-            _ => {}
+        if seen.insert(id) {
+            open.extend(nearest(objects, id)?);
         }
     }
     Ok(seen)
+}
+
+/// A commit's parents, or what a tag is of; nothing for other objects.
+pub(super) fn nearest(objects: &impl Find, id: ObjectId) -> Result<Vec<ObjectId>, WalkError> {
+    let mut buffer = Vec::new();
+    let object = find(objects, id, &mut buffer)?;
+    Ok(match object.kind {
+        Kind::Commit => CommitRefIter::from_bytes(object.data, object.object_hash).parent_ids().collect(),
+        Kind::Tag => {
+            let target = TagRefIter::from_bytes(object.data, object.object_hash).target_id();
+            vec![target.map_err(|error| WalkError::Broken(id, reasons(&error)))?]
+        }
+        Kind::Tree | Kind::Blob => Vec::new(),
+    })
 }
 
 /// A reference from one object to another; a leaf (a blob) refers to nothing.

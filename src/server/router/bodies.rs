@@ -8,15 +8,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::inflight::Lease;
 use super::link::Link;
 use super::patience::Activity;
+
+/// How much of an unwanted request body is read, bytes, and for how long.
+const DISCARD_MOST: usize = 8 * 1024 * 1024;
+const DISCARD_FOR: Duration = Duration::from_secs(5);
 
 /// A request's body on its way to a backend.
 pub(super) enum RequestBody {
@@ -90,10 +95,26 @@ pub(super) struct AnswerBody {
     activity: Arc<Activity>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and moves once")]
 enum Source {
     Page(Full<Bytes>),
     Backend(Answer),
+}
+
+/// Reads and drops a request body that nobody wants, within reason: a connection closed with bytes unread is reset, and
+/// the reset may overtake the page that says why.
+pub(super) fn discard(mut incoming: Incoming) {
+    if incoming.is_end_stream() {
+        return;
+    }
+    let reading = async move {
+        let mut left = DISCARD_MOST;
+        while left > 0
+            && let Some(Ok(frame)) = incoming.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    tokio::spawn(tokio::time::timeout(DISCARD_FOR, reading));
 }
 
 /// A backend's answer: its body, the connection it comes over, and the request's place in the count.

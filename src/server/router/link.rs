@@ -27,7 +27,8 @@ const BUFFER: usize = 128 * 1024;
 /// One connection to a backend.
 pub(super) struct Link {
     sender: SendRequest<RequestBody>,
-    wire: Wire,
+    /// Boxed: a link moves from pool to request to answer and back.
+    wire: Box<Wire>,
 }
 
 struct Wire {
@@ -65,7 +66,7 @@ impl Link {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        Ok(Self { sender, wire: Wire { connection, ended: false } })
+        Ok(Self { sender, wire: Box::new(Wire { connection, ended: false }) })
     }
 
     /// Moves what can be moved.

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -43,8 +43,11 @@ pub(super) struct Client {
 
 /// Serves until `shutdown`, then drains.
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, shutdown: CancellationToken) {
+    let mut full = Full::default();
     loop {
-        let Ok(permit) = Arc::clone(&shared.connections).acquire_owned().await else { return };
+        full.tell(&shared);
+        let permit = Arc::clone(&shared.connections).acquire_owned();
+        let Some(Ok(permit)) = permit.with_cancellation_token(&shutdown).await else { break };
         match listener.accept().with_cancellation_token(&shutdown).await {
             Some(accepted) => admit(&shared, accepted, permit, &shutdown).await,
             None => break,
@@ -56,6 +59,21 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, shutdown: 
     }
     drop(listener);
     drain(&shared).await;
+}
+
+/// Says that there are as many connections as allowed, at most once a minute.
+#[derive(Default)]
+struct Full(Option<Instant>);
+
+impl Full {
+    fn tell(&mut self, shared: &Shared) {
+        let recently = self.0.is_some_and(|told| told.elapsed() < Duration::from_secs(60));
+        if shared.connections.available_permits() == 0 && !recently {
+            let most = shared.config.max_connections;
+            tracing::warn!(most, "as many client connections as allowed are open; more wait until one closes");
+            self.0 = Some(Instant::now());
+        }
+    }
 }
 
 async fn drain(shared: &Shared) {

@@ -52,7 +52,7 @@ impl Page {
                 "no_such_app",
                 "No such app",
                 "There is no app at this address.",
-                "Is it yours? See its addresses with `gigalixir domains`, or all your apps with `gigalixir apps`.",
+                "Is it yours? `gigalixir apps` lists all your apps.",
             ),
             Self::NothingDeployed => (
                 503,

@@ -11,13 +11,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::bodies::{Answer, AnswerBody, RequestBody};
+use super::bodies::{Answer, AnswerBody, RequestBody, discard};
 use super::forwarded::{self, REQUEST_ID};
 use super::inflight::Lease;
 use super::link::{Link, Unanswered};
@@ -41,10 +41,19 @@ pub(super) async fn answer(
     client.activity.asked();
     let id = forwarded::request_id(request.headers());
     let wants = pages::Format::wanted(request.headers());
-    let mut response = match route(&client, request, &id).await {
-        Ok(response) => response,
-        Err(page) => page.render(wants, &id).map(|body| AnswerBody::page(body, Arc::clone(&client.activity))),
+    let answered = match resolve(&client, &request) {
+        Ok(found) => proxy(&client, request, found, &id).await,
+        Err(page) => {
+            // A client that waits for leave to send shall not get it; any other is sending already.
+            if !request.headers().contains_key(EXPECT) {
+                discard(request.into_body());
+            }
+            Err(page)
+        }
     };
+    let mut response = answered.unwrap_or_else(|page| {
+        page.render(wants, &id).map(|body| AnswerBody::page(body, Arc::clone(&client.activity)))
+    });
     response.headers_mut().insert(REQUEST_ID, id);
     if client.closing.load(Relaxed) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -52,31 +61,43 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-async fn route(
-    client: &Arc<Client>,
-    mut request: Request<Incoming>,
-    id: &HeaderValue,
-) -> Result<Response<AnswerBody>, Page> {
+/// Where a request goes.
+struct Found {
+    target: Arc<Target>,
+    /// As the table knows it.
+    host: String,
+    port: Option<String>,
+    /// As the app shall see it.
+    header: HeaderValue,
+}
+
+fn resolve(client: &Client, request: &Request<Incoming>) -> Result<Found, Page> {
     if request.method() == Method::CONNECT {
         return Err(Page::BadRequest("This is not a forward proxy."));
     }
     let asked = host::target(request.uri(), request.headers()).map_err(Page::BadRequest)?;
-    let name = asked.host.clone().into_owned();
-    let target = client.shared.published.target(&name).ok_or(Page::NoSuchApp)?;
+    let target = client.shared.published.target(&asked.host).ok_or(Page::NoSuchApp)?;
     ready(&target)?;
-
-    let wire_host = match (request.uri().authority(), request.headers().get(HOST)) {
-        (None, Some(sent)) => sent.clone(),
-        (Some(authority), _) => HeaderValue::from_str(authority.as_str()).map_err(|_| Page::BadRequest(BAD_TARGET))?,
-        (None, None) => return Err(Page::BadRequest(BAD_TARGET)),
+    let header = match request.uri().authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => request.headers().get(HOST).cloned(),
     };
-    let port = asked.port.map(str::to_owned);
+    let header = header.ok_or(Page::BadRequest("The request does not say which host it is for."))?;
+    Ok(Found { target, host: asked.host.into_owned(), port: asked.port.map(str::to_owned), header })
+}
+
+async fn proxy(
+    client: &Arc<Client>,
+    mut request: Request<Incoming>,
+    found: Found,
+    id: &HeaderValue,
+) -> Result<Response<AnswerBody>, Page> {
     let protocol = if request.version() == Version::HTTP_11 { headers::upgrade(request.headers()) } else { None };
     let client_side = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, incoming) = request.into_parts();
     headers::strip_request(&mut head.headers);
-    client.peer.tell(&mut head.headers, &wire_host, port.as_deref(), id);
-    head.headers.insert(HOST, wire_host);
+    client.peer.tell(&mut head.headers, &found.header, found.port.as_deref(), id);
+    head.headers.insert(HOST, found.header);
     head.version = Version::HTTP_11;
     if head.uri.authority().is_some() {
         head.uri = Uri::from(head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
@@ -90,7 +111,7 @@ async fn route(
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, protocol);
     }
-    let taken = forward(client, Request::from_parts(head, body), target, &name).await?;
+    let taken = forward(client, Request::from_parts(head, body), found.target, &found.host).await?;
     if taken.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch(client, client_side, taken);
     }
@@ -102,8 +123,6 @@ async fn route(
     let answer = Answer::new(incoming, taken.link, taken.lease, sent, keep).await;
     Ok(Response::from_parts(head, AnswerBody::backend(answer, Arc::clone(&client.activity))))
 }
-
-const BAD_TARGET: &str = "The request does not say which host it is for.";
 
 fn ready(target: &Target) -> Result<(), Page> {
     match target.state() {

@@ -160,7 +160,7 @@ pub(super) fn spawn_keeper(
     stop: CancellationToken,
 ) {
     tokio::spawn(async move {
-        let mut sweep = tokio::time::interval(idle_limit / 2);
+        let mut sweep = tokio::time::interval((idle_limit / 2).max(Duration::from_millis(10)));
         let mut open = true;
         loop {
             tokio::select! {

@@ -101,9 +101,9 @@ pub(super) fn insert_key(db: &Connection, user: UserId, key: &NewKey) -> Result<
 
 /// Reads `id, email, created_at`.
 fn user(row: &Row<'_>) -> Result<User, StoreError> {
-    let (email, created): (String, String) = (row.get(1)?, row.get(2)?);
+    let email: String = row.get(1)?;
     let email = Email::parse(&email).map_err(|_| StoreError::Damaged("e-mail address"))?;
-    Ok(User { id: UserId(row.get(0)?), email, created_at: created.parse().map_err(|_| StoreError::Damaged("time"))? })
+    Ok(User { id: UserId(row.get(0)?), email, created_at: seconds(row.get(2)?)? })
 }
 
 fn seconds(since_1970: i64) -> Result<Timestamp, StoreError> {

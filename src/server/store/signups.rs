@@ -171,7 +171,7 @@ impl Store {
                 return Ok(Finish::Closed);
             }
             let insert = "INSERT INTO users (email, password_hash, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
-            if tx.execute(insert, params![email, hash, now.to_string()])? == 0 {
+            if tx.execute(insert, params![email, hash, now.as_second()])? == 0 {
                 return Ok(Finish::Taken);
             }
             let id = UserId(tx.last_insert_rowid());

@@ -73,7 +73,7 @@ install_from_mirror() {
   elixir=$(newest_build "$list/elixir" "$elixir_version" v "-otp-$(sed 's/OTP-\([0-9]*\).*/\1/' <<<"$name")")
   [[ -n $elixir ]] || fail "The mirror has no Elixir $elixir_version for ${name#OTP-}." "Ask for a pair of versions that fit."
 
-  heading "Installing Erlang ${name#OTP-} and Elixir ${elixir% *} from the mirror"
+  heading "Installing Erlang ${name#OTP-} and Elixir $(sed 's/v\(.*\)-otp-.*/\1/' <<<"$elixir") from the mirror"
   local root=$build/.platform_tools
   mkdir -p "$root/elixir"
   file=$(cached_build "otp/$arch/$system" "$name" "$sum" tar.gz)

@@ -6,7 +6,7 @@ export_env_dir() {
   for file in "$1"/*; do
     name=${file##*/}
     case $name in
-      '*' | PATH | GIT_DIR | CPATH | CPPATH | LIBRARY_PATH | LD_* | HOME | TMPDIR) continue ;;
+      '*' | PATH | GIT_DIR | CPATH | CPPATH | LIBRARY_PATH | LD_* | HOME | TMPDIR | LANG | LC_ALL) continue ;;
       BASH* | ENV | IFS | PS4 | SHELLOPTS | PWD | OLDPWD | UID | EUID | PPID | pack | build | cache | env_dir) continue ;;
     esac
     IFS= read -r -d '' value <"$file" || true
@@ -14,7 +14,6 @@ export_env_dir() {
   done
   export MIX_ENV=${MIX_ENV:-prod}
   export MIX_HOME=$build/.mix HEX_HOME=$build/.hex
-  export ERL_AFLAGS=${ERL_AFLAGS:-} ELIXIR_ERL_OPTIONS=${ELIXIR_ERL_OPTIONS:-+fnu}
 }
 
 # Sets erlang_version and elixir_version ("" is any), release ("" is: find out), always_rebuild, runtime_path, hook_*.
@@ -28,8 +27,8 @@ read_settings() {
   if [[ -f elixir_buildpack.config ]]; then
     # shellcheck source=/dev/null
     source ./elixir_buildpack.config
-    if ((${#elixir_version[@]} > 1)); then
-      fail "elixir_buildpack.config asks for Elixir's branch \`${elixir_version[1]}\`; only versions can be had." \
+    if [[ $(declare -p elixir_version) == "declare -a"* ]]; then
+      fail "elixir_buildpack.config asks for Elixir's branch \`${elixir_version[*]:1}\`; only versions can be had." \
         "Write a version, such as elixir_version=1.18"
     fi
   fi

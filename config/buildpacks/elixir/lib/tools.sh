@@ -31,7 +31,7 @@ find_erlang_and_elixir() {
     return
   fi
   if [[ -z ${GIGALIXIR_ELIXIR_MIRROR:-} ]]; then
-    fail "This app wants Erlang ${erlang_version:-of any version} and Elixir ${elixir_version:-of any version}; the machine has ${erlang:-no} Erlang and ${elixir:-no} Elixir, and no mirror is configured." \
+    fail "This app wants Erlang ${erlang_version:-of any version} and Elixir ${elixir_version:-of any version}; the machine has Erlang ${erlang:-nowhere} and Elixir ${elixir:-nowhere}, and no mirror is configured." \
       "Ask for the machine's versions in elixir_buildpack.config or .tool-versions." \
       "Operator: set builder.elixir_mirror to a site with precompiled builds." \
       "Name such a site in the app's config: GIGALIXIR_ELIXIR_MIRROR=https://HOST/builds"

@@ -1,20 +1,15 @@
 //! Builds on this machine, under bubblewrap, in a cgroup of their own.
 //!
-//! The thread that starts a job waits for it: bubblewrap is told to die with that very thread, so a server that is
-//! killed leaves no build behind. Where no cgroup can be made, memory is bounded per process only.
+//! Where no cgroup can be made, memory is bounded per process only, and processes per user.
 
-use std::io::{PipeReader, pipe};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tokio::sync::oneshot;
 
+use super::running::Running;
 use super::usage::Usage;
 use super::{Bound, Ending, Job, Sandbox};
 use crate::server::confine::Limits;
@@ -36,8 +31,15 @@ pub struct BubblewrapSandbox {
 }
 
 impl BubblewrapSandbox {
-    /// With cgroups if the machine lets us make some.
+    /// With cgroups, if the machine lets us make some, below a root that only builds use: what a killed server left
+    /// there is ended.
     pub fn new(cgroups: Option<Cgroups>) -> Self {
+        let left = cgroups.iter().flat_map(|all| all.list().into_iter().map(|name| all.open(&name)));
+        for group in left {
+            if let Err(error) = group.kill_all().and_then(|()| group.remove()) {
+                tracing::warn!(%error, "an earlier build's control group cannot be cleared away");
+            }
+        }
         Self { cgroups }
     }
 
@@ -55,90 +57,35 @@ impl BubblewrapSandbox {
 #[async_trait]
 impl Sandbox for BubblewrapSandbox {
     async fn run(&self, job: Job, progress: &Progress) -> Result<Ending, String> {
-        let running = Running::start(&job, self.cgroup(&job)?)?;
-        let writable = job.folders.iter().filter(|folder| folder.writable).map(|folder| folder.host.clone()).collect();
-        let cgroup = running.cgroup.as_ref().map(|cgroup| cgroup.paths().to_vec()).unwrap_or_default();
-        let usage = Usage { folders: writable, disk_bytes: job.bounds.disk_bytes, cgroup };
+        let cgroup = self.cgroup(&job)?;
+        let folders = job.folders.iter().filter(|folder| folder.writable).map(|folder| folder.host.clone()).collect();
+        let groups = cgroup.as_ref().map(|cgroup| cgroup.paths().to_vec()).unwrap_or_default();
+        let usage = Usage { folders, disk_bytes: job.bounds.disk_bytes, cgroup: groups };
 
-        let output = Receiver::from_owned_fd(OwnedFd::from(running.output.try_clone().map_err(refused)?));
+        let command = command(&job, cgroup.as_ref());
+        let (running, output) = Running::start(&job.name, command, cgroup).await.map_err(refused)?;
+        let output = Receiver::from_owned_fd(output.into()).map_err(refused)?;
         let stopped = tokio::select! {
-            ended = relay(output.map_err(refused)?, progress, job.bounds.output_bytes) => ended.map_err(refused)?,
+            ended = relay(output, progress, job.bounds.output_bytes) => ended.map_err(refused)?,
             bound = usage.watch() => Some(Ending::Hit(bound)),
             () = tokio::time::sleep(job.bounds.time) => Some(Ending::Hit(Bound::Time)),
             () = progress.cancelled().cancelled() => Some(Ending::Cancelled),
         };
-        let (exit, out_of_memory) = running.end(stopped.is_some()).await?;
-        Ok(match stopped {
-            Some(ending) => ending,
-            None if usage.disk_is_full() => Ending::Hit(Bound::Disk),
-            None if exit == 0 => Ending::Exited(0),
-            None if out_of_memory => Ending::Hit(Bound::Memory),
-            None if usage.refused_forks() > 0 => Ending::Hit(Bound::Processes),
-            None => Ending::Exited(exit),
+        if stopped.is_some() {
+            running.kill();
+        }
+        let end = running.end().await.map_err(refused)?;
+        if let Some(ending) = stopped {
+            return Ok(ending);
+        }
+        let full = tokio::task::spawn_blocking(move || usage.disk_is_full()).await.map_err(refused)?;
+        Ok(match end.code {
+            _ if full => Ending::Hit(Bound::Disk),
+            0 => Ending::Exited(0),
+            _ if end.out_of_memory => Ending::Hit(Bound::Memory),
+            _ if end.refused_forks > 0 => Ending::Hit(Bound::Processes),
+            code => Ending::Exited(code),
         })
-    }
-}
-
-/// A started job. Dropped before its end (its future was), it is killed.
-struct Running {
-    output: PipeReader,
-    handle: OwnedFd,
-    exit: oneshot::Receiver<std::io::Result<ExitStatus>>,
-    cgroup: Option<Cgroup>,
-}
-
-impl Running {
-    fn start(job: &Job, cgroup: Option<Cgroup>) -> Result<Self, String> {
-        let mut command = command(job, cgroup.as_ref());
-        let (output, writer) = pipe().map_err(refused)?;
-        command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(refused)?).stderr(writer);
-        let (told, handle) = std::sync::mpsc::sync_channel(1);
-        let (ended, exit) = oneshot::channel();
-        let spawned = std::thread::Builder::new().name(format!("build {}", job.name)).spawn(move || {
-            let child = command.spawn();
-            drop(command);
-            match child {
-                Ok(mut child) => {
-                    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-                    let handle = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(std::io::Error::from));
-                    let _ = told.send(handle.unwrap_or_else(|| Err(std::io::Error::other("no process id"))));
-                    let _ = ended.send(child.wait());
-                }
-                Err(error) => drop(told.send(Err(error))),
-            }
-        });
-        spawned.map_err(refused)?;
-        // The thread answers in about a millisecond, as `spawn` itself would.
-        let handle = handle.recv().map_err(|error| error.to_string())?.map_err(refused)?;
-        Ok(Self { output, handle, exit, cgroup })
-    }
-
-    /// Waits for the end (after bringing it about, if `kill`), and clears the cgroup away. Returns the exit code, and
-    /// whether the kernel killed for memory.
-    async fn end(mut self, kill: bool) -> Result<(i32, bool), String> {
-        if kill {
-            self.kill();
-        }
-        let status = (&mut self.exit).await.map_err(|error| error.to_string())?.map_err(refused)?;
-        let out_of_memory = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills() > 0);
-        if let Some(cgroup) = self.cgroup.take() {
-            tokio::task::spawn_blocking(move || cgroup.kill_all().and_then(|()| cgroup.remove()))
-                .await
-                .map_err(|error| error.to_string())?
-                .unwrap_or_else(|error| tracing::warn!(%error, "a build's control group stays behind"));
-        }
-        Ok((status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1), out_of_memory))
-    }
-
-    /// Ends bubblewrap, and with it the process namespace in which all of the job lives.
-    fn kill(&self) {
-        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

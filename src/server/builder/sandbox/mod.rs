@@ -5,6 +5,7 @@
 //! go in as files of a folder.
 
 mod bubblewrap;
+mod running;
 mod usage;
 
 use std::path::PathBuf;

@@ -37,7 +37,7 @@ impl Usage {
         let mut rest = Duration::from_millis(250);
         loop {
             tokio::time::sleep(rest).await;
-            if self.refused_forks() >= REFUSED_FORKS {
+            if refused_forks(&self.cgroup) >= REFUSED_FORKS {
                 return Bound::Processes;
             }
             let (usage, begun) = (self.clone(), Instant::now());
@@ -61,10 +61,10 @@ impl Usage {
         }
         false
     }
+}
 
-    /// How often the cgroup refused a process.
-    pub(super) fn refused_forks(&self) -> u64 {
-        let events = self.cgroup.iter().filter_map(|folder| fs::read_to_string(folder.join("pids.events")).ok());
-        events.filter_map(|text| text.trim().strip_prefix("max ")?.parse::<u64>().ok()).sum()
-    }
+/// How often a cgroup, given by its folders, refused a process.
+pub(super) fn refused_forks(cgroup: &[PathBuf]) -> u64 {
+    let events = cgroup.iter().filter_map(|folder| fs::read_to_string(folder.join("pids.events")).ok());
+    events.filter_map(|text| text.trim().strip_prefix("max ")?.parse::<u64>().ok()).sum()
 }

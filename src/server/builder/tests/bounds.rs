@@ -1,1 +1,162 @@
+//! What a build cannot do: take more than its share, stay on, look around.
 
+use std::time::{Duration, Instant};
+
+use super::fixtures::Bench;
+use crate::server::builder::{Bound, BuildError, BuiltSlug};
+use crate::server::progress::{Listener, Progress};
+
+fn hit(built: &Result<BuiltSlug, BuildError>) -> Option<Bound> {
+    match built {
+        Err(BuildError::Bound { bound, .. }) => Some(*bound),
+        _ => None,
+    }
+}
+
+/// Processes of the machine whose command line holds `text`.
+fn running(text: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).replace('\0', " ").contains(text)).count()
+}
+
+#[tokio::test]
+async fn memory() {
+    let mut bench = Bench::new();
+    bench.config.bounds.memory_bytes = 150_000_000;
+    let (built, said) = bench.compile("python3 -c 'x = bytearray(400_000_000); print(len(x))'").await;
+    assert_eq!(hit(&built), Some(Bound::Memory));
+    assert!(said.contains("Build stopped: it needed more than 143.1 MiB of memory."), "{said}");
+    let (built, _) = bench.compile("head -c 400M /dev/zero >/dev/shm/x").await;
+    assert_eq!(hit(&built), Some(Bound::Memory), "files in memory escape");
+}
+
+#[tokio::test]
+async fn time() {
+    let mut bench = Bench::new();
+    bench.config.bounds.time = Duration::from_secs(1);
+    let begun = Instant::now();
+    let (built, said) = bench.compile("echo begun; setsid sleep 3141 & sleep 3142").await;
+    assert_eq!(hit(&built), Some(Bound::Time));
+    assert!(begun.elapsed() < Duration::from_secs(3) && said.contains("begun\n"), "{said}");
+    assert_eq!(running("sleep 314"), 0);
+}
+
+#[tokio::test]
+async fn output() {
+    let mut bench = Bench::new();
+    bench.config.bounds.output_bytes = 1 << 20;
+    let (built, said) = bench.compile("yes").await;
+    assert_eq!(hit(&built), Some(Bound::Output));
+    assert!((1 << 19..(1 << 20) + 4096).contains(&said.len()), "{}", said.len());
+}
+
+#[tokio::test]
+async fn disk() {
+    let mut bench = Bench::new();
+    bench.config.bounds.disk_bytes = 2 << 20;
+    for (what, script) in [
+        ("one file", "head -c 100M /dev/zero >/app/big"),
+        ("the cache", "for n in $(seq 10); do head -c 4M /dev/zero >/tmp/cache/$n; done"),
+        ("the temporary folder", "for n in $(seq 10); do head -c 4M /dev/zero >/tmp/$n; done; sleep 60"),
+        ("empty files", "cd /tmp/cache; seq 10000 | xargs touch"),
+    ] {
+        let (built, _) = bench.compile(script).await;
+        assert_eq!(hit(&built), Some(Bound::Disk), "{what}");
+        bench.clean = true;
+    }
+}
+
+#[tokio::test]
+async fn processes() {
+    let mut bench = Bench::new();
+    bench.config.bounds.processes = 100;
+    bench.config.bounds.time = Duration::from_secs(60);
+    let begun = Instant::now();
+    let (built, _) = bench.compile("bomb() { bomb | bomb & }; bomb; sleep 3143").await;
+    assert_eq!(hit(&built), Some(Bound::Processes));
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(running("sleep 3143"), 0);
+}
+
+/// A build under way.
+struct Begun {
+    build: tokio::task::JoinHandle<Result<BuiltSlug, BuildError>>,
+    listener: Listener,
+}
+
+/// Builds with this `bin/compile` until it says `ready`.
+async fn begin(bench: &Bench, script: &str) -> Begun {
+    let pack = bench.pack("p", &[("compile", script)]);
+    let request = bench.request(bench.app(&[(".buildpacks", pack.to_str().unwrap()), ("Procfile", "web: x")]));
+    let builder = bench.builder();
+    let (progress, mut listener) = Progress::channel();
+    let build = tokio::spawn(async move { builder.build(request, &progress).await });
+    while !String::from_utf8_lossy(&listener.output.recv().await.unwrap()).contains("ready") {}
+    Begun { build, listener }
+}
+
+#[tokio::test]
+async fn cancelling_kills_the_whole_tree() {
+    let bench = Bench::new();
+    let begun = begin(&bench, "(trap '' TERM; setsid sleep 3144) & (sleep 0.2; echo ready) & sleep 3145").await;
+    assert_eq!((running("sleep 3144"), running("sleep 3145")), (1, 1));
+    let since = Instant::now();
+    drop(begun.listener);
+    assert!(matches!(begun.build.await.unwrap(), Err(BuildError::Cancelled)));
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert_eq!(running("sleep 3144") + running("sleep 3145"), 0);
+}
+
+#[tokio::test]
+async fn a_dropped_build_leaves_nothing() {
+    let bench = Bench::new();
+    let begun = begin(&bench, "(sleep 0.2; echo ready) & sleep 3146").await;
+    assert_eq!(running("sleep 3146"), 1);
+    begun.build.abort();
+    assert!(begun.build.await.is_err());
+    let since = Instant::now();
+    while running("sleep 3146") > 0 || !bench.cgroups().list().is_empty() {
+        assert!(since.elapsed() < Duration::from_secs(5), "it lives on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_the_platform_is_in_sight() {
+    let mut bench = Bench::new();
+    bench.env.insert("SECRET".into(), "hidden-3147".into());
+    std::fs::write(bench.path("server-secret"), "leaked").unwrap();
+    std::fs::create_dir(bench.path("other-cache")).unwrap();
+    let (dir, pid) = (bench.dir.path().display(), std::process::id());
+    let script = format!(
+        r#"
+        ls {dir}; cat {dir}/server-secret; cat /etc/shadow; ls /root /home /var /work /srv
+        echo processes: $(ls -d /proc/[0-9]* | wc -l); ls /proc/{pid}/cwd; kill -9 {pid} && echo killed
+        echo x >/usr/x && echo wrote; echo x >/x && echo wrote; mount -t tmpfs x /mnt && echo mounted
+        cat /proc/sys/kernel/core_pattern >/proc/sys/kernel/core_pattern && echo sysctl
+        unshare -Ur true && echo nested; ls /sys/fs/cgroup && echo groups; dmesg && echo dmesg
+        tr '\0' '\n' </proc/1/cmdline | grep -c hidden-3147; hostname; touch /tmp/buildpacks/1/ok && echo own
+        "#
+    );
+    let (built, said) = bench.compile(&script).await;
+    built.unwrap();
+    for bad in ["leaked", "root:", "killed", "wrote", "mounted", "sysctl", "nested", "groups", "hidden-3147", "dmesg\n"]
+    {
+        assert!(!said.contains(bad), "`{bad}`: {said}");
+    }
+    let count = said.lines().find_map(|line| line.strip_prefix("processes: ")).unwrap();
+    assert!(count.parse::<u32>().unwrap() < 12, "{count} processes are seen");
+    assert!(said.contains("\nbuild\nown\n"), "{said}");
+    assert_eq!(std::fs::read_to_string(bench.path("server-secret")).unwrap(), "leaked");
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_process_list() {
+    let mut bench = Bench::new();
+    bench.env.insert("SECRET".into(), "hidden-3148".into());
+    let begun = begin(&bench, "[[ $SECRET == hidden* ]] && echo ready; sleep 30").await;
+    assert_eq!(running("hidden-3148"), 0);
+    drop(begun.listener);
+    assert!(begun.build.await.unwrap().is_err());
+}

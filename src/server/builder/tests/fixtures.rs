@@ -63,10 +63,13 @@ impl Bench {
     }
 
     pub(super) fn builder(&self) -> Builder {
-        let cgroups = Cgroups::detect(&format!("gigalixir-test-{}", std::process::id()));
-        let cgroups = cgroups.map_err(|why| eprintln!("WITHOUT CONTROL GROUPS: {why}")).ok();
-        let sandbox = Arc::new(BubblewrapSandbox::new(cgroups));
+        let sandbox = Arc::new(BubblewrapSandbox::new(Some(self.cgroups())));
         Builder::open(self.config.clone(), sandbox, Arc::new(Folders(self.path("repos")))).unwrap()
+    }
+
+    pub(super) fn cgroups(&self) -> Cgroups {
+        let name = self.dir.path().file_name().unwrap().to_string_lossy().replace('.', "");
+        Cgroups::detect(&format!("gigalixir-test-{name}")).expect("these tests need control groups")
     }
 
     /// A fresh checkout of these files.
@@ -102,7 +105,7 @@ impl Bench {
         let built = builder.build(request, &progress).await;
         drop(progress);
         let said = said.await.unwrap();
-        println!("{said}\n=> {built:?}");
+        eprintln!("{said}\n=> {built:?}");
         (built, said)
     }
 
@@ -110,6 +113,15 @@ impl Bench {
     pub(super) async fn compile(&self, script: &str) -> (Result<BuiltSlug, BuildError>, String) {
         let pack = self.pack("only", &[("compile", script)]);
         self.build(&[(".buildpacks", pack.to_str().unwrap()), ("Procfile", "web: x")]).await
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // The parent of the builds' groups, which are gone.
+        for folder in self.cgroups().open("x").paths() {
+            let _ = fs::remove_dir(folder.parent().unwrap());
+        }
     }
 }
 

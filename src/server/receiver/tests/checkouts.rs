@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::harness::{Work, house, house_with};
 use crate::server::receiver::Limits;
 
@@ -73,7 +75,7 @@ async fn nothing_is_written_outside() {
     }
     assert!(house.seen().is_empty());
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
-    assert_eq!(house.leftovers("my-app"), Vec::<String>::new());
+    house.until("nothing is left", || house.leftovers("my-app").is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,4 +157,49 @@ async fn submodules_that_cannot_be_fetched_say_why() {
         assert!(!told.contains("hunter2"), "{told}");
     }
     assert!(house.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn submodules_are_bounded() {
+    let limits =
+        Limits { submodule_depth: 3, submodules: 6, submodule_time: Duration::from_secs(1), ..Limits::default() };
+    let house = house_with(limits).await;
+    // Nested: each holds the one before.
+    let leaf = house.working_copy("level0", "my-public-0");
+    leaf.ok(&["push", "-q", "gigalixir", "master:topic"]);
+    let gitlink = |work: &Work, commit: &str, url: &str, places: &[String]| {
+        let mut modules = String::new();
+        for place in places {
+            modules += &format!("[submodule \"{place}\"]\n\tpath = {place}\n\turl = {url}\n");
+            work.ok(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},{place}")]);
+        }
+        work.write(".gitmodules", &modules);
+        work.ok(&["add", ".gitmodules"]);
+        work.ok(&["commit", "-q", "-m", "submodules"]);
+        work.ok(&["rev-parse", "HEAD"])
+    };
+    let url = |level: usize| format!("http://127.0.0.1:{}/my-public-{level}.git", house.port);
+    let (mut commit, mut works) = (leaf.ok(&["rev-parse", "HEAD"]), vec![leaf]);
+    for level in 1..=4 {
+        let work = house.working_copy(&format!("level{level}"), &format!("my-public-{level}"));
+        commit = gitlink(&work, &commit, &url(level - 1), &["sub".to_owned()]);
+        work.ok(&["push", "-q", "gigalixir", "master:topic"]);
+        works.push(work);
+    }
+    works[3].ok(&["push", "gigalixir", "master"]);
+    assert!(house.seen()[0].files.contains_key("sub/sub/sub/README"));
+    let told = works[4].fails(&["push", "gigalixir", "master"]);
+    assert!(told.contains("more than 3 levels deep"), "{told}");
+    let many = house.working_copy("many", "my-many");
+    let places: Vec<_> = (0..7).map(|n| format!("sub{n}")).collect();
+    gitlink(&many, &works[0].ok(&["rev-parse", "HEAD"]), &url(0), &places);
+    let told = many.fails(&["push", "gigalixir", "master"]);
+    assert!(told.contains("more than 6 submodules"), "{told}");
+    // A server that accepts and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = house.working_copy("slow", "my-slow");
+    let nowhere = format!("http://{}/x.git", silent.local_addr().unwrap());
+    gitlink(&slow, &commit, &nowhere, &["sub".to_owned()]);
+    let told = slow.fails(&["push", "gigalixir", "master"]);
+    assert!(told.contains("took longer than 1s"), "{told}");
 }

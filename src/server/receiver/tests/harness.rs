@@ -187,7 +187,7 @@ impl House {
     pub(super) fn leftovers(&self, app: &str) -> Vec<String> {
         let mut left = Vec::new();
         for folder in [self.repository(app).join("objects"), self.dir.path().join("repositories/.work")] {
-            for entry in std::fs::read_dir(folder).unwrap() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
                 let name = entry.unwrap().file_name().to_string_lossy().into_owned();
                 if !["pack", "info"].contains(&name.as_str()) {
                     left.push(name);

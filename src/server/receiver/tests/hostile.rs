@@ -1,19 +1,29 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
-use super::harness::{House, house, house_with};
+use super::harness::{House, Work, house, house_with};
 use crate::server::receiver::Limits;
 
-/// Sends a body as a push and returns the whole answer.
-fn post(house: &House, body: &[u8], more: &str) -> String {
+/// Begins a push of `length` bytes.
+fn begin(house: &House, length: usize, more: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", house.port)).unwrap();
     let head = format!(
         "POST /my-app.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Basic bWVAZXhhbXBsZS5jb206a2V5\r\n\
-         Connection: close\r\nContent-Length: {}\r\n{more}\r\n",
-        body.len()
+         Connection: close\r\nContent-Length: {length}\r\n{more}\r\n",
     );
     stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// Sends a body as a push and returns the whole answer.
+fn post(house: &House, body: &[u8], more: &str) -> String {
+    let mut stream = begin(house, body.len(), more);
     stream.write_all(body).unwrap();
+    rest(stream)
+}
+
+fn rest(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     String::from_utf8_lossy(&answer).into_owned()
@@ -24,6 +34,12 @@ fn command(old: &str, new: &str, name: &str) -> Vec<u8> {
     format!("{:04x}{line}0000", line.len() + 4).into_bytes()
 }
 
+fn pack(work: &Work) -> Vec<u8> {
+    work.ok(&["repack", "-adq"]);
+    let mut files = std::fs::read_dir(work.path.join(".git/objects/pack")).unwrap().map(|file| file.unwrap().path());
+    std::fs::read(files.find(|path| path.extension().is_some_and(|end| end == "pack")).unwrap()).unwrap()
+}
+
 const NULL: &str = "0000000000000000000000000000000000000000";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,11 +47,7 @@ async fn broken_packs_are_refused_and_leave_nothing() {
     let house = house().await;
     let work = house.working_copy("work", "my-app");
     let commit = work.ok(&["rev-parse", "HEAD"]);
-    work.ok(&["repack", "-adq"]);
-    let folder = work.path.join(".git/objects/pack");
-    let pack = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let pack = std::fs::read(pack.into_iter().find(|path| path.extension().is_some_and(|end| end == "pack")).unwrap());
-    let pack = pack.unwrap();
+    let pack = pack(&work);
     let push = |pack: &[u8]| post(&house, &[command(NULL, &commit, "refs/heads/master"), pack.to_vec()].concat(), "");
     let mut wrong_sum = pack.clone();
     *wrong_sum.last_mut().unwrap() ^= 1;
@@ -46,7 +58,7 @@ async fn broken_packs_are_refused_and_leave_nothing() {
         let told = push(bad);
         assert!(told.contains("unpack ") && !told.contains("unpack ok"), "{told}");
         assert!(told.contains("ng refs/heads/master unpacker error"), "{told}");
-        assert_eq!(house.leftovers("my-app"), Vec::<String>::new());
+        house.until("nothing is left", || house.leftovers("my-app").is_empty()).await;
         assert_eq!(house.packs("my-app"), 0);
     }
     let told = push(&pack);
@@ -75,12 +87,63 @@ async fn what_is_too_large_is_refused() {
     work.ok(&["push", "gigalixir", "master"]);
     work.commit("zeros", &"\0".repeat(3 << 20));
     let told = work.fails(&["push", "gigalixir", "master"]);
-    assert!(told.contains("too large to fit"), "{told}");
+    assert!(told.contains("an object is larger than the limit of 2097152 bytes"), "{told}");
     work.ok(&["reset", "-q", "--hard", "HEAD^"]);
     work.bulk("data", 5 << 20);
     work.commit_all("bulk");
     let told = work.fails(&["push", "gigalixir", "master"]);
     assert!(told.contains("larger than the limit"), "{told}");
-    assert_eq!(house.leftovers("my-app"), Vec::<String>::new());
+    house.until("nothing is left", || house.leftovers("my-app").is_empty()).await;
     assert_eq!(house.packs("my-app"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_begins_before_the_pack_is_read() {
+    let house = house().await;
+    let work = house.working_copy("work", "my-app");
+    work.bulk("data", 1 << 20);
+    let commit = work.commit_all("bulk");
+    let line = format!("{NULL} {commit} refs/heads/master\0report-status side-band-64k");
+    let body = [format!("{:04x}{line}0000", line.len() + 4).into_bytes(), pack(&work)].concat();
+    let mut stream = begin(&house, body.len(), "");
+    stream.write_all(&body[..body.len() - 1]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert!(stream.read(&mut [0]).is_err(), "an answer began too early");
+    stream.set_read_timeout(None).unwrap();
+    stream.write_all(&body[body.len() - 1..]).unwrap();
+    let told = rest(stream);
+    assert!(told.contains("building") && told.contains("ok refs/heads/master"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zipped_pushes_and_clients_that_ask_first() {
+    let house = house().await;
+    let work = house.working_copy("work", "my-app");
+    let commit = work.ok(&["rev-parse", "HEAD"]);
+    let body = [command(NULL, &commit, "refs/heads/master"), pack(&work)].concat();
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    zipped.write_all(&body).unwrap();
+    let told = post(&house, &zipped.finish().unwrap(), "Content-Encoding: gzip\r\n");
+    assert!(told.contains("ok refs/heads/master"), "{told}");
+    let mut stream = begin(&house, 4, "Expect: 100-continue\r\n");
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"0000").unwrap();
+    assert!(rest(stream).starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_hangs_up_leaves_nothing() {
+    let house = house().await;
+    let work = house.working_copy("work", "my-app");
+    work.bulk("data", 1 << 20);
+    let commit = work.commit_all("bulk");
+    let body = [command(NULL, &commit, "refs/heads/master"), pack(&work)].concat();
+    let mut stream = begin(&house, body.len(), "");
+    stream.write_all(&body[..body.len() / 2]).unwrap();
+    house.until("the quarantine stands", || !house.leftovers("my-app").is_empty()).await;
+    drop(stream);
+    house.until("the quarantine is gone", || house.leftovers("my-app").is_empty()).await;
+    assert!(house.seen().is_empty());
 }

@@ -26,7 +26,7 @@ async fn a_push_deploys_and_its_ref_moves() {
     let server = house.repository("my-app");
     assert_eq!(work.ok(&["-C", server.to_str().unwrap(), "rev-parse", "HEAD"]), third);
     work.ok(&["-C", server.to_str().unwrap(), "fsck", "--full", "--strict"]);
-    assert_eq!(house.leftovers("my-app"), Vec::<String>::new());
+    house.until("nothing is left", || house.leftovers("my-app").is_empty()).await;
     // Nothing new: git itself does not ask, and so nothing is built.
     assert!(work.ok(&["push", "gigalixir", "master"]).contains("up-to-date"));
     assert_eq!(house.seen().len(), 3);
@@ -188,4 +188,15 @@ async fn who_may_push_where() {
         work.ok(&["push", &format!("{base}/{path}"), "master"]);
     }
     assert_eq!(house.seen().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushes_to_different_apps_do_not_wait_for_each_other() {
+    let house = house().await;
+    *house.deploys.pause.lock().unwrap() = Duration::from_secs(3);
+    let (one, two) = (house.working_copy("one", "my-one"), house.working_copy("two", "my-two"));
+    let mut first = one.command(&["push", "-q", "gigalixir", "master"]).spawn().unwrap();
+    let mut second = two.command(&["push", "-q", "gigalixir", "master"]).spawn().unwrap();
+    house.until("both are building", || house.deploys.running.lock().unwrap().0 == 2).await;
+    assert!(first.wait().unwrap().success() && second.wait().unwrap().success());
 }

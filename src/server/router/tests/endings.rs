@@ -284,4 +284,7 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
     assert!(early.is_err(), "it waits");
     held.pop();
     read_until(&mut third, "\r\n\r\na").await;
+
+    stage.shutdown.cancel();
+    tokio::time::timeout(SOON, stage.router).await.expect("being full does not hinder its end").unwrap();
 }

@@ -207,3 +207,24 @@ async fn the_wish_to_continue_is_granted_when_the_body_is_wanted() {
     client.write_all(head.replace("shop.test", "none.test").as_bytes()).await.unwrap();
     assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 404"), "not wanted, not asked for");
 }
+
+/// The page arrives although the client was still sending; and the connection goes on when it sent all of it.
+#[tokio::test]
+async fn a_page_is_not_lost_to_an_unwanted_upload() {
+    let stage = Stage::new(RouterConfig::default(), &[("ill.test", RouteState::Failing)]).await;
+    let size = 4 * 1024 * 1024;
+    let mut client = stage.connect().await;
+    for _ in 0..2 {
+        let head = format!("POST / HTTP/1.1\r\nHost: ill.test\r\nContent-Length: {size}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![b'x'; size]).await.unwrap();
+        assert!(read_until(&mut client, "Request id").await.starts_with("HTTP/1.1 503"));
+        read_until(&mut client, "\n").await;
+    }
+    let endless = "POST / HTTP/1.1\r\nHost: ill.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.write_all(endless.as_bytes()).await.unwrap();
+    read_until(&mut client, "Request id").await;
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let sending = async { while client.write_all(chunk.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(SOON, sending).await.expect("it is not read for ever");
+}

@@ -51,6 +51,8 @@ pub(super) struct Spec {
     pub(super) env: BTreeMap<String, String>,
     /// Its number on this machine: the port it is given, and what its address is made of.
     pub(super) slot: u16,
+    /// The port of its own `epmd`.
+    pub(super) epmd_port: u16,
     /// The folders of its control group; none where there are no control groups.
     pub(super) cgroup: Vec<PathBuf>,
     /// What the control group bounds; where there is none, memory is bounded per process.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::super::RuntimeError;
 use super::super::spec::{self, Place};
+use super::erlang;
 use super::folder::{self, SLUG, SPEC, STOPPING, Spec, WORKLOAD};
 use super::link;
 use super::replica::Replica;
@@ -20,7 +21,7 @@ use crate::server::confine::Limits;
 use crate::server::domain::{HealthCheck, ReleaseVersion, Workload, WorkloadId};
 
 /// For replicas that go because fewer are wished, or that nobody wishes any more.
-const GRACE: Duration = Duration::from_secs(30);
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 const PIDS_PER_GB: u32 = 1024;
 
 /// What a generation is told.
@@ -72,13 +73,13 @@ impl Generation {
                 Ok(spec) => {
                     let unwished = workload.is_none_or(|workload| spec.index > workload.replicas);
                     let surplus = unwished || dir.join(STOPPING).exists() || self.replicas.contains_key(&spec.index);
-                    let settled = self.watch(dir, spec, workload)?;
+                    let (index, stop, settled) = self.watch(dir, spec, workload)?;
                     if surplus {
-                        settled.1.send_replace(Some(GRACE));
+                        stop.send_replace(Some(GRACE));
                     } else {
-                        self.replicas.insert(settled.0, settled.1);
+                        self.replicas.insert(index, stop);
                     }
-                    settling.push(settled.2);
+                    settling.push(settled);
                 }
                 Err(_) if link::lock(&dir)?.is_some() => folder::remove_tree(&dir)?,
                 Err(error) => tracing::error!("{} has a shim but no readable spec: {error}", dir.display()),
@@ -132,7 +133,7 @@ impl Generation {
         });
         let about = (self.id.clone(), release, health);
         let (replica, settling) = Replica::new(self.shared.clone(), dir, spec, about, stopping)?;
-        self.tasks.spawn(replica.attend());
+        self.tasks.spawn(self.shared.tasks.track_future(replica.attend()));
         Ok((index, stop, settling))
     }
 
@@ -157,13 +158,18 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
     // A link costs nothing; where the slug lies on another file system it has to be copied.
     fs::hard_link(slug, dir.join(SLUG)).or_else(|_| fs::copy(slug, dir.join(SLUG)).map(drop))?;
     let slot = shared.slots.take()?;
-    let place = Place { name: &name, index, ip: folder::address_of(slot), port: slot };
+    let ip = folder::address_of(slot);
+    let place = Place { name: &name, index, ip, port: slot };
+    let epmd_port = shared.slots.take()?;
+    let env = erlang::environment(&workload.env, ip, epmd_port);
+    let workload = &Workload { env, ..workload.clone() };
     let spec = Spec {
         process: workload.id.process.clone(),
         index,
         command: workload.command.clone(),
         env: spec::environment(workload, &place),
         slot,
+        epmd_port,
         cgroup: Vec::new(),
         limits: Limits {
             memory_bytes: Some(workload.size.memory_bytes()),

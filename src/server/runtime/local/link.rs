@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -49,12 +50,27 @@ fn socket_path(folder: &File) -> PathBuf {
 
 /// The lock of a folder, if no shim lives there. As long as it is held none can be born.
 pub(super) fn lock(dir: &Path) -> io::Result<Option<File>> {
-    let lock = File::options().write(true).create(true).truncate(false).open(dir.join(LOCK))?;
+    let lock = File::options().append(true).create(true).open(dir.join(LOCK))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(lock)),
+        Ok(()) => {
+            // What an earlier shim wrote.
+            lock.set_len(0)?;
+            Ok(Some(lock))
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Ends a shim that does not do as told; its replica dies with it.
+pub(super) fn kill(dir: &Path) -> io::Result<()> {
+    let text = fs::read_to_string(dir.join(LOCK))?;
+    if lock(dir)?.is_none()
+        && let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw)
+    {
+        kill_process(pid, Signal::KILL)?;
+    }
+    Ok(())
 }
 
 /// Starts a shim. It is born with the lock held and its socket open, so that there is no moment at which it could be

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
 
+mod erlang;
 mod folder;
 mod generation;
 mod link;
@@ -19,6 +20,7 @@ mod spool;
 mod stop;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +31,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use self::generation::{Generation, Order};
 use self::shared::Shared;
@@ -41,6 +44,9 @@ use crate::server::domain::{AppName, Instance, LogLine, Workload, WorkloadId};
 const EVENTS: usize = 1024;
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
+
+/// The apps together against builds and whatever else runs beside them: visitors come first.
+const APPS_CPU_MILLI: u64 = 20_000;
 
 /// Where and how.
 #[derive(Debug, Clone)]
@@ -75,6 +81,14 @@ impl Drop for Tasked {
     }
 }
 
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let Some(cgroups) = &self.shared.cgroups {
+            cgroups.leave();
+        }
+    }
+}
+
 impl Local {
     /// Takes over what runs in the folder, restarts what should and does not, removes what is half made. Output goes to
     /// `logs`; while that is full, it waits on disk.
@@ -84,7 +98,7 @@ impl Local {
         logs: mpsc::Sender<(AppName, LogLine)>,
     ) -> Result<Arc<Self>, RuntimeError> {
         let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
-        Bubblewrap::find().map_err(RuntimeError::Unavailable)?;
+        probe().await.map_err(RuntimeError::Unavailable)?;
         folder::make(&config.dir).map_err(unusable)?;
         let dir = config.dir.canonicalize().map_err(unusable)?;
         let cgroups = cgroups(&dir);
@@ -96,10 +110,18 @@ impl Local {
             slots: Slots::default(),
             events: broadcast::channel(EVENTS).0,
             instances: Mutex::new(BTreeMap::new()),
+            tasks: TaskTracker::new(),
         });
         let local = Arc::new(Self { dir, shared, generations: Mutex::new(HashMap::new()) });
         local.take_over().await.map_err(unusable)?;
         Ok(local)
+    }
+
+    /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
+    pub async fn close(&self) {
+        self.generations().clear();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
     }
 
     async fn take_over(&self) -> io::Result<()> {
@@ -114,10 +136,10 @@ impl Local {
             let mut generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
             settling.extend(generation.adopt(workload.as_ref())?);
             let (orders, inbox) = mpsc::channel(16);
-            let task = tokio::spawn(async move {
+            let task = self.shared.tasks.spawn(async move {
                 let begun = match &workload {
                     Some(workload) => generation.follow(workload).await,
-                    None => generation.remove(Duration::from_secs(30)).await,
+                    None => generation.remove(generation::GRACE).await,
                 };
                 if let Err(error) = begun {
                     tracing::error!("a generation could not be taken over whole: {error}");
@@ -157,7 +179,7 @@ impl Local {
         }
         let (orders, inbox) = mpsc::channel(16);
         let generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
-        let task = tokio::spawn(generation.obey(inbox)).abort_handle();
+        let task = self.shared.tasks.spawn(generation.obey(inbox)).abort_handle();
         generations.insert(id.clone(), Tasked { orders: orders.clone(), task });
         orders
     }
@@ -207,9 +229,25 @@ impl Runtime for Local {
     }
 }
 
+/// Whether sandboxes can be made here at all; better said now than by every replica.
+async fn probe() -> Result<(), String> {
+    let mut command = std::process::Command::new(Bubblewrap::find()?);
+    Bubblewrap::isolated().system().run_in(&mut command, "/bin/bash", ["-c", "exit"].map(OsString::from));
+    let output = tokio::process::Command::from(command).output().await.map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "bubblewrap cannot make a sandbox on this machine ({}): unprivileged user namespaces must be allowed (`sysctl \
+         kernel.unprivileged_userns_clone`, `kernel.apparmor_restrict_unprivileged_userns`, or the container's policy)",
+        String::from_utf8_lossy(&output.stderr).trim()
+    ))
+}
+
 /// The control groups of a folder: of its own name, so that servers do not meddle with each other's.
 fn cgroups(dir: &Path) -> Option<Cgroups> {
     let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+    let weighed = |cgroups: &Cgroups| drop(cgroups.weigh(APPS_CPU_MILLI));
     Cgroups::detect(&format!("gigalixir-{}", hex::encode(&digest[..4])))
         .inspect_err(|why| {
             tracing::warn!(
@@ -217,6 +255,7 @@ fn cgroups(dir: &Path) -> Option<Cgroups> {
                  are found by their parents. {why}"
             );
         })
+        .inspect(weighed)
         .ok()
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::super::health;
 use super::folder::{self, SPEC, STOPPING, Spec};
@@ -24,6 +24,9 @@ use crate::server::domain::{HealthCheck, Instance, InstanceState, ReleaseVersion
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What a shim may take beyond the grace.
+const MARGIN: Duration = Duration::from_secs(10);
 
 type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send>>;
 
@@ -51,6 +54,7 @@ impl Replica {
         stop: Stop,
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         shared.slots.claim(spec.slot);
+        shared.slots.claim(spec.epmd_port);
         let output = Output::open(&dir, &shared.logs, &workload.app, &spec)?;
         let instance = Instance {
             name: spec.name.clone(),
@@ -74,18 +78,23 @@ impl Replica {
     pub(super) async fn attend(mut self) {
         let mut pause = FIRST_PAUSE;
         while !self.stopped {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             let ended = self.session().await;
             if self.stopped {
                 break;
             }
             let why = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
-            tracing::warn!(instance.name = %self.spec.name, "the shim is gone and is started anew: {why}");
-            self.kill_rest().await;
-            self.become_(InstanceState::Crashed);
-            if self.stop.borrow().is_some() {
-                break;
+            let stopping = self.stop.borrow().is_some();
+            tracing::warn!(instance.name = %self.spec.name, instance.stopping = stopping, "the shim is lost: {why}");
+            if stopping {
+                // The next session finds it dead, which is all that is wished.
+                let _ = link::kill(&self.dir);
+            } else {
+                self.turn(InstanceState::Crashed);
+                let text = format!("{} was lost with its shim and is started anew", self.spec.label());
+                self.shared.say(&self.instance.workload.app, text);
             }
+            self.kill_rest().await;
             if begun.elapsed() > LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }
@@ -107,19 +116,22 @@ impl Replica {
         }
         let mut link = Link::connect(&self.dir).await?;
         let mut stop = self.stop.clone();
-        let mut told = false;
+        let mut deadline: Option<Instant> = None;
         while !self.stopped {
             tokio::select! {
                 word = link.next() => match word? {
                     Word::State(state) => self.follow(state),
                     Word::Output => self.output.look(),
                 },
-                address = ready(&mut self.readiness) => self.ready(address),
+                address = ready(&mut self.readiness) => self.turn_at(InstanceState::Ready, address),
                 () = self.output.hand_on() => {}
-                grace = stop::told(&mut stop), if !told => {
-                    told = true;
+                grace = stop::told(&mut stop), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + grace + MARGIN);
                     std::fs::write(self.dir.join(STOPPING), "")?;
                     link.order(Order::Stop { grace }).await?;
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end"));
                 }
             }
         }
@@ -145,16 +157,16 @@ impl Replica {
         match state.phase {
             Phase::Running if same_run && self.instance.state == InstanceState::Ready => {}
             Phase::Running => {
-                self.become_(InstanceState::Starting);
+                self.turn(InstanceState::Starting);
                 self.ask(state.port);
             }
-            Phase::Making => self.become_(InstanceState::Starting),
-            Phase::Waiting => self.become_(InstanceState::Crashed),
-            Phase::Stopping => self.become_(InstanceState::Stopping),
+            Phase::Making => self.turn(InstanceState::Starting),
+            Phase::Waiting => self.turn(InstanceState::Crashed),
+            Phase::Stopping => self.turn(InstanceState::Stopping),
             Phase::Stopped => {
                 // Unless we told it, the machine is going down, or somebody ended the shim; that is not the app's end.
                 self.stopped = self.stop.borrow().is_some();
-                self.become_(InstanceState::Stopping);
+                self.turn(InstanceState::Stopping);
             }
         }
     }
@@ -169,19 +181,16 @@ impl Replica {
             Some(Box::pin(async move { health::ready(&health, &addresses, up_for.unwrap_or_default()).await }));
     }
 
-    fn ready(&mut self, address: Option<SocketAddr>) {
-        self.become_(InstanceState::Ready);
-        self.instance.address = address;
-        self.shared.changed(&self.instance);
+    fn turn(&mut self, state: InstanceState) {
+        self.turn_at(state, None);
     }
 
-    fn become_(&mut self, state: InstanceState) {
+    fn turn_at(&mut self, state: InstanceState, address: Option<SocketAddr>) {
         self.readiness = None;
         self.instance.state = state;
-        self.instance.address = None;
-        if state != InstanceState::Ready {
-            self.shared.changed(&self.instance);
-        }
+        self.instance.address = address;
+        self.shared.changed(&self.instance);
+        // After it was made known: who waited for it lists next.
         if state != InstanceState::Starting {
             self.settled = None;
         }
@@ -197,7 +206,7 @@ impl Replica {
     }
 
     async fn free(mut self) {
-        self.become_(InstanceState::Stopping);
+        self.turn(InstanceState::Stopping);
         self.kill_rest().await;
         self.output.finish().await;
         let cgroup = Cgroup::at(std::mem::take(&mut self.spec.cgroup));
@@ -212,6 +221,7 @@ impl Replica {
             tracing::error!(instance.name = %self.spec.name, "not all of the replica could be freed: {error}");
         }
         self.shared.slots.give_back(self.spec.slot);
+        self.shared.slots.give_back(self.spec.epmd_port);
         self.shared.gone(self.instance);
     }
 }

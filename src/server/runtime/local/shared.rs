@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc};
+use tokio_util::task::TaskTracker;
 
 use super::super::{InstanceEvent, SlugSource};
 use super::slots::Slots;
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub(super) slots: Slots,
     pub(super) events: broadcast::Sender<InstanceEvent>,
     pub(super) instances: Mutex<BTreeMap<String, Instance>>,
+    /// Every task of this server's.
+    pub(super) tasks: TaskTracker,
 }
 
 impl Shared {

@@ -1,11 +1,11 @@
--- `created_at` is RFC 3339; what is compared with now (`…expires_at`, `begun_at`) is whole seconds since 1970.
+-- Times are whole seconds since 1970, as they are compared with now.
 -- What is a secret is here only as a hash.
 
 CREATE TABLE users (
   id INTEGER PRIMARY KEY,
   email TEXT NOT NULL UNIQUE,
   password_hash TEXT NOT NULL,
-  created_at TEXT NOT NULL
+  created_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE api_keys (

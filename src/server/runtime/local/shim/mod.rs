@@ -15,7 +15,7 @@ mod sandbox;
 mod unpack;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,7 +42,7 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// `gigalixir shim DIR`, without the first two words. Its standard input is the listening socket, its standard output the
-/// locked lock file: so they cannot be confused with what else is open.
+/// locked lock file, into which it writes its process id.
 pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(dir) = args.next() else {
         eprintln!("gigalixir shim: it is started by the server, with a folder");
@@ -60,6 +60,7 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 fn attend(dir: PathBuf) -> io::Result<()> {
     // A session of its own: no terminal's signals reach it.
     rustix::process::setsid()?;
+    writeln!(io::stdout(), "{}", std::process::id())?;
     let socket: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
     let listener = std::os::unix::net::UnixListener::from(socket);
     listener.set_nonblocking(true)?;
@@ -76,7 +77,8 @@ fn attend(dir: PathBuf) -> io::Result<()> {
         let control = tokio::spawn(control::serve(UnixListener::from_std(listener)?, seen, written, order));
         let cgroup = (!spec.cgroup.is_empty()).then(|| Cgroup::at(spec.cgroup.clone()));
         let spool = Writer::open(&dir)?;
-        Shim { dir, spec, cgroup, spool, state, output, stop }.live().await;
+        let mut shim = Shim { dir, spec, cgroup, spool, state, output, stop };
+        shim.live().await;
         let _ = timeout(FAREWELL, control).await;
         Ok(())
     })
@@ -105,7 +107,7 @@ struct Shim {
 
 impl Shim {
     /// Runs and runs anew until told to stop.
-    async fn live(mut self) {
+    async fn live(&mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
             let begun = Instant::now();
@@ -128,7 +130,7 @@ impl Shim {
         }
     }
 
-    fn leave(mut self, exit: Exit) {
+    fn leave(&mut self, exit: Exit) {
         if let Some(cgroup) = self.cgroup.take()
             && let Err(error) = cgroup.remove()
         {

@@ -11,15 +11,20 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::server::confine::cgroup::Cgroup;
 
-/// Asks every process of the run that was not asked before.
+/// Asks the processes of the run, and those that came since, once all that were asked before have ended: what a
+/// process starts in order to end well is left to work.
 pub(super) fn terminate(first: i32, cgroup: Option<&Cgroup>, asked: &mut BTreeSet<i32>) {
     let all = cgroup.map_or_else(|| descendants(first), Cgroup::processes);
-    // Bubblewrap's own two: the one we started, and the init of the sandbox.
-    let ours: Vec<Status> = all.into_iter().filter(|pid| *pid != first).filter_map(Status::of).collect();
-    let app: Vec<&Status> = ours.iter().filter(|status| status.inside != Some(1)).collect();
+    if all.iter().any(|pid| asked.contains(pid)) {
+        return;
+    }
+    // Bubblewrap's own two are not the app: the one we started, and the init of the sandbox.
+    let statuses = all.into_iter().filter(|pid| *pid != first).filter_map(Status::of);
+    let app: Vec<Status> = statuses.filter(|status| status.inside != Some(1)).collect();
     for status in &app {
         let spared = status.inside == Some(2) && !status.catches_term && app.len() > 1;
-        if !spared && asked.insert(status.pid) {
+        if !spared {
+            asked.insert(status.pid);
             signal(status.pid, Signal::TERM);
         }
     }

@@ -23,7 +23,7 @@ use crate::server::domain::{Exit, ExitReason};
 
 /// As a shell says: found, but could not be run.
 const CANNOT_RUN: i32 = 126;
-/// How often processes that came after the first SIGTERM are looked for.
+/// How often it is looked whether those that were asked to end have left others behind.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// What is left in the pipe when all writers are dead is read at once; this is for the unforeseen.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 
-use super::testing::{Arrived, Platform, generous, secret_in};
 use crate::server::config::{Rates, Signups, SmtpConfig};
+use crate::server::http::testing::{Arrived, Platform, generous, secret_in};
 
 const ME: &str = "me+x@example.org";
 const PASSWORD: &str = "p:a ss/é%41";
@@ -228,6 +228,15 @@ async fn keys_expire_and_are_reset() {
         assert_eq!(whoami(&platform, key).await.status, 401, "older keys end");
     }
     let key = key_of(&made);
+    assert_eq!(
+        platform.ask("POST", "/api/api_keys", Some((ME, &key)), None).await.status,
+        401,
+        "2017's takes the password"
+    );
+    let made = platform.ask("POST", "/api/api_keys", Some((ME, PASSWORD)), None).await;
+    assert_eq!(made.status, 201);
+    assert_eq!(whoami(&platform, &key).await.status, 401, "and ends the older keys as well");
+    let key = key_of(&made);
     platform.clock.advance(Duration::from_secs(364 * 24 * 3600));
     assert_eq!(whoami(&platform, &key).await.status, 200);
     platform.clock.advance(Duration::from_secs(2 * 24 * 3600));
@@ -372,6 +381,10 @@ async fn the_envelope_holds_everywhere() {
     assert!(!unsigned.headers.contains_key("x-latest-version"));
     let health = platform.ask("GET", "/healthz", None, None).await;
     assert_eq!((health.status.as_u16(), health.body), (200, json!({ "data": "ok" })));
+    let panicked = platform.ask("GET", "/panic", None, None).await;
+    let id = panicked.headers["x-request-id"].to_str().unwrap();
+    assert_eq!(panicked.status, 500);
+    assert!(panicked.refusal().1.contains(id) && !panicked.refusal().1.contains("purpose"), "{panicked:?}");
     let post = |body: &'static str| Request::post("/api/signup").body(Body::from(body)).unwrap();
     assert_eq!(platform.send(post("{")).await.status, 400);
     assert_eq!(platform.send(post("[1]")).await.status, 422);

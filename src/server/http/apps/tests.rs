@@ -15,7 +15,6 @@ use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 use url::Url;
 
-use super::*;
 use crate::server::actions::account::AccountRules;
 use crate::server::actions::apps::{AppSettings, Repositories, Rooms};
 use crate::server::clock::Clock;
@@ -24,6 +23,7 @@ use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains};
 use crate::server::domain::{
     AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
 };
+use crate::server::http::*;
 use crate::server::logs::{LogLimits, Logs};
 use crate::server::mail::Mailer;
 use crate::server::progress::Progress;
@@ -95,7 +95,7 @@ impl Platform {
         let slugs = Arc::new(Slugs::open(&SlugsConfig::on_disk(folder.path().join("slugs")), &[7; 32]).unwrap());
         let apps = Arc::new(Apps::new(rooms, settings));
         let shutdown = CancellationToken::new();
-        let router = router(Doors {
+        let router = api(Doors {
             accounts,
             apps: apps.clone(),
             slugs: slugs.clone(),

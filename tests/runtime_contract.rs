@@ -1,0 +1,419 @@
+//! What a runtime is: the cases that every adapter passes. An adapter brings a [`Stage`] and calls
+//! [`runtime_contract!`](crate::runtime_contract) with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gigalixir::server::domain::*;
+use gigalixir::server::runtime::{InstanceEvent, Runtime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// A runtime on trial, with a slug store and a log.
+pub(crate) trait Stage {
+    async fn begin() -> Self;
+    fn runtime(&self) -> Arc<dyn Runtime>;
+    /// Puts an archive of these files (path, text; all executable) into the store.
+    fn slug(&self, files: &[(&str, &str)]) -> SlugDigest;
+    /// Everything that reached the log so far.
+    fn log(&self) -> Vec<LogLine>;
+    /// Whether the kernel ends an instance that passes its memory limit; where it cannot, allocations fail.
+    fn kills_for_memory(&self) -> bool {
+        true
+    }
+    /// Ends the server and starts another on the same data.
+    async fn restart(&mut self);
+}
+
+/// Makes a test of every case for one stage.
+#[macro_export]
+macro_rules! runtime_contract {
+    ($stage:ty: $($case:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::runtime_contract::$case::<$stage>().await;
+            }
+        )*
+    };
+}
+
+/// Answers `GET /run/SCRIPT` by what `sh` says to it, ends by `/exit/N`.
+pub(crate) const SERVER: &str = r#"
+import os, signal, socket, subprocess, sys, urllib.parse
+def bye(*_):
+    print("bye", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, bye)
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((os.environ.get("BIND", "127.0.0.1"), int(os.environ["PORT"])))
+s.listen(16)
+print("listening", flush=True)
+while True:
+    c, _ = s.accept()
+    words = c.recv(65536).decode().split(" ")
+    if len(words) > 1 and words[1].startswith("/exit/"):
+        os._exit(int(words[1][6:]))
+    if len(words) > 1:
+        script = urllib.parse.unquote(words[1][5:]) if words[1].startswith("/run/") else "echo ok"
+        out = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+        c.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + out)
+    c.close()
+"#;
+
+pub(crate) fn workload(app: &str, process: &str, slug: SlugDigest, command: &str, health: HealthCheck) -> Workload {
+    Workload {
+        id: WorkloadId {
+            app: AppName::parse(app).unwrap(),
+            process: ProcessType::parse(process).unwrap(),
+            generation: 1,
+        },
+        release: ReleaseVersion(1),
+        replicas: 1,
+        slug,
+        command: command.to_owned(),
+        env: BTreeMap::from([("GREETING".to_owned(), "hello $world 'x'\n\"y\"".to_owned())]),
+        size: Size::from_milli(200),
+        health,
+    }
+}
+
+/// A web process from [`SERVER`].
+pub(crate) fn web<S: Stage>(stage: &S, app: &str) -> Workload {
+    workload(app, "web", stage.slug(&[("server.py", SERVER)]), "python3 server.py", HealthCheck::Tcp)
+}
+
+/// Waits until the instances are as wished: subscribes first, then lists.
+pub(crate) async fn until(
+    runtime: &Arc<dyn Runtime>,
+    what: &str,
+    wished: impl Fn(&[Instance]) -> bool,
+) -> Vec<Instance> {
+    let mut events = runtime.watch();
+    let mut last = Vec::new();
+    let waiting = async {
+        loop {
+            last = runtime.instances().await.unwrap();
+            if wished(&last) {
+                return;
+            }
+            let _ = events.recv().await;
+        }
+    };
+    if timeout(Duration::from_secs(20), waiting).await.is_err() {
+        panic!("waited in vain for: {what}; there is {last:#?}");
+    }
+    last
+}
+
+pub(crate) fn ready(count: usize) -> impl Fn(&[Instance]) -> bool {
+    move |all| all.len() == count && all.iter().all(|one| one.state == InstanceState::Ready)
+}
+
+pub(crate) async fn get(instance: &Instance, path: &str) -> String {
+    let mut stream = TcpStream::connect(instance.address.expect("an address")).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+}
+
+/// What `sh` says to a script inside of an instance.
+pub(crate) async fn inside(instance: &Instance, script: &str) -> String {
+    let path: String = script.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    get(instance, &format!("/run/{path}")).await
+}
+
+/// Waits until the log has it, and returns all texts.
+pub(crate) async fn logged<S: Stage>(stage: &S, what: &str) -> Vec<String> {
+    let begun = Instant::now();
+    loop {
+        let texts: Vec<String> = stage.log().into_iter().map(|line| line.text).collect();
+        if texts.iter().any(|text| text.contains(what)) {
+            return texts;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "`{what}` is not logged: {texts:#?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+const GRACE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn becomes_ready_answers_and_goes<S: Stage>() {
+    let stage = S::begin().await;
+    let (runtime, web) = (stage.runtime(), web(&stage, "shop"));
+    runtime.apply(&web).await.unwrap();
+    let all = until(&runtime, "one ready", ready(1)).await;
+    assert_eq!((all[0].index, all[0].restarts, &all[0].workload), (1, 0, &web.id));
+    assert!(all[0].started_at.is_some() && all[0].last_exit.is_none());
+    assert_eq!(get(&all[0], "/").await, "ok\n");
+    runtime.apply(&web).await.unwrap();
+    assert_eq!(runtime.instances().await.unwrap(), all, "the same wish changes nothing");
+
+    let mut events = runtime.watch();
+    runtime.remove(&web.id, GRACE).await.unwrap();
+    assert_eq!(runtime.instances().await.unwrap(), []);
+    assert!(TcpStream::connect(all[0].address.unwrap()).await.is_err());
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        seen.push(event);
+    }
+    assert!(
+        seen.iter().any(|e| matches!(e, InstanceEvent::Changed(i) if i.state == InstanceState::Stopping)),
+        "{seen:?}"
+    );
+    assert!(matches!(seen.last(), Some(InstanceEvent::Gone(i)) if i.name == all[0].name), "{seen:?}");
+    logged(&stage, "bye").await;
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn scales_up_and_down_highest_first<S: Stage>() {
+    let stage = S::begin().await;
+    let (runtime, mut web) = (stage.runtime(), web(&stage, "shop"));
+    let indexes = |all: &[Instance]| {
+        let mut indexes: Vec<u32> = all.iter().map(|one| one.index).collect();
+        indexes.sort_unstable();
+        indexes
+    };
+    for (replicas, expected) in [(3, vec![1, 2, 3]), (1, vec![1]), (2, vec![1, 2]), (0, vec![])] {
+        web.replicas = replicas;
+        runtime.apply(&web).await.unwrap();
+        let all = until(&runtime, "as many as wished", ready(expected.len())).await;
+        assert_eq!(indexes(&all), expected);
+        let addresses: std::collections::HashSet<_> = all.iter().map(|one| one.address).collect();
+        assert_eq!(addresses.len(), expected.len());
+    }
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn generations_stand_beside_each_other<S: Stage>() {
+    let stage = S::begin().await;
+    let (runtime, old) = (stage.runtime(), web(&stage, "shop"));
+    let mut new = old.clone();
+    new.id.generation = 2;
+    runtime.apply(&old).await.unwrap();
+    runtime.apply(&new).await.unwrap();
+    until(&runtime, "both ready", ready(2)).await;
+    runtime.remove(&old.id, GRACE).await.unwrap();
+    let left = runtime.instances().await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].workload.generation, 2);
+    assert_eq!(get(&left[0], "/").await, "ok\n");
+    runtime.remove(&new.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn an_end_is_seen_told_and_followed_by_a_new_run<S: Stage>() {
+    let stage = S::begin().await;
+    let (runtime, web) = (stage.runtime(), web(&stage, "shop"));
+    runtime.apply(&web).await.unwrap();
+    let before = until(&runtime, "one ready", ready(1)).await.remove(0);
+    let (begun, mut events) = (Instant::now(), runtime.watch());
+    get(&before, "/exit/3").await;
+    let crashed = loop {
+        match timeout(Duration::from_secs(5), events.recv()).await.expect("an event").unwrap() {
+            InstanceEvent::Changed(instance) if instance.state == InstanceState::Crashed => break instance,
+            _ => {}
+        }
+    };
+    assert!(begun.elapsed() < Duration::from_millis(500), "its end was seen after {:?}", begun.elapsed());
+    let exit = crashed.last_exit.expect("an exit");
+    assert_eq!((exit.code, exit.reason), (3, ExitReason::Error));
+    assert_eq!(crashed.address, None);
+    let again = until(&runtime, "ready again", |all| ready(1)(all) && all[0].restarts == 1).await.remove(0);
+    assert_eq!(again.name, before.name);
+    assert!(again.started_at > before.started_at);
+    assert_eq!(get(&again, "/").await, "ok\n");
+    logged(&stage, "web.1 exited with code 3 (Error), restarting in 1 s").await;
+    get(&again, "/exit/0").await;
+    let done = until(&runtime, "an end without error", |all| all[0].state == InstanceState::Crashed).await.remove(0);
+    assert_eq!(done.last_exit.map(|exit| (exit.code, exit.reason)), Some((0, ExitReason::Completed)));
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn too_much_memory_is_an_oom_kill<S: Stage>() {
+    let stage = S::begin().await;
+    let runtime = stage.runtime();
+    let eat = "python3 -c \"b = bytearray(b'x') * 400_000_000\"";
+    let worker = workload("shop", "worker", stage.slug(&[]), eat, HealthCheck::Uptime(GRACE));
+    runtime.apply(&worker).await.unwrap();
+    let killed = until(&runtime, "its end", |all| all[0].last_exit.is_some()).await.remove(0);
+    let exit = killed.last_exit.unwrap();
+    if stage.kills_for_memory() {
+        assert_eq!((exit.code, exit.reason), (137, ExitReason::OOMKilled));
+        logged(&stage, "worker.1 exited with code 137 (OOMKilled)").await;
+    } else {
+        assert_eq!((exit.code, exit.reason), (1, ExitReason::Error));
+        logged(&stage, "MemoryError").await;
+    }
+    runtime.remove(&worker.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn the_environment_is_whole_and_literal<S: Stage>() {
+    let stage = S::begin().await;
+    let runtime = stage.runtime();
+    let slug = stage.slug(&[("server.py", SERVER), (".profile.d/x.sh", "export FROM_PROFILE=\"$HOME/x\"\n")]);
+    let mut web = workload("shop", "web", slug, "python3 server.py", HealthCheck::Http("/".to_owned()));
+    web.env.insert("LD_PRELOAD_NOT".to_owned(), "/x".to_owned());
+    runtime.apply(&web).await.unwrap();
+    let one = until(&runtime, "one ready", ready(1)).await.remove(0);
+    assert_eq!(inside(&one, "printf %s \"$GREETING\"").await, "hello $world 'x'\n\"y\"");
+    let env = inside(&one, "env; pwd; id -u").await;
+    let port = format!("PORT={}", one.address.unwrap().port());
+    let hostname = format!("HOSTNAME={}", one.name);
+    for line in
+        ["HOST_INDEX=1", "HOME=/app", "FROM_PROFILE=/app/x", "LD_PRELOAD_NOT=/x", "/app", "1000", &port, &hostname]
+    {
+        assert!(env.lines().any(|have| have == line), "{line} is missing in {env}");
+    }
+    let ip = env.lines().find_map(|line| line.strip_prefix("MY_POD_IP=")).expect("an address");
+    assert!(env.contains(&format!("RELEASE_NODE=shop@{ip}\n")) && env.contains("RELEASE_DISTRIBUTION=name\n"), "{env}");
+    assert!(!env.contains("CARGO") && !env.contains("NEXTEST"), "the server's environment is inside: {env}");
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn any_address_of_the_port_counts<S: Stage>() {
+    let stage = S::begin().await;
+    let (runtime, mut web) = (stage.runtime(), web(&stage, "shop"));
+    for (generation, bind) in [(1, "0.0.0.0"), (2, "127.0.0.1")] {
+        web.id.generation = generation;
+        web.env.insert("BIND".to_owned(), bind.to_owned());
+        runtime.apply(&web).await.unwrap();
+        until(&runtime, bind, ready(1)).await;
+        runtime.remove(&web.id, GRACE).await.unwrap();
+    }
+    web.id.generation = 3;
+    web.command = "BIND=$MY_POD_IP python3 server.py".to_owned();
+    web.env.remove("BIND");
+    runtime.apply(&web).await.unwrap();
+    until(&runtime, "its own address", ready(1)).await;
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn what_does_not_listen_is_not_ready<S: Stage>() {
+    let stage = S::begin().await;
+    let runtime = stage.runtime();
+    let slug = stage.slug(&[]);
+    let deaf = workload("deaf", "web", slug.clone(), "sleep 1000", HealthCheck::Tcp);
+    let worker = workload("shop", "worker", slug, "sleep 1000", HealthCheck::Uptime(Duration::from_millis(300)));
+    runtime.apply(&deaf).await.unwrap();
+    runtime.apply(&worker).await.unwrap();
+    let all = until(&runtime, "a ready worker", |all| all.iter().any(|one| one.state == InstanceState::Ready)).await;
+    for one in all {
+        let expected = if one.workload == worker.id { InstanceState::Ready } else { InstanceState::Starting };
+        assert_eq!((one.state, one.address), (expected, None));
+    }
+    runtime.remove(&worker.id, GRACE).await.unwrap();
+    runtime.remove(&deaf.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn sigterm_first_and_sigkill_after_the_grace<S: Stage>() {
+    let stage = S::begin().await;
+    let runtime = stage.runtime();
+    let stubborn = "trap 'echo not yet' TERM; echo begun; while true; do sleep 0.05; done";
+    let polite = "bash -c 'trap \"sleep 0.3; echo in good order; exit\" TERM; echo trap is set; while true; do sleep 0.05; done'; true";
+    let slug = stage.slug(&[]);
+    let up = HealthCheck::Uptime(Duration::from_millis(10));
+    let stubborn = workload("stubborn", "worker", slug.clone(), stubborn, up.clone());
+    let polite = workload("polite", "worker", slug, polite, up);
+    runtime.apply(&stubborn).await.unwrap();
+    logged(&stage, "begun").await;
+    let begun = Instant::now();
+    runtime.remove(&stubborn.id, Duration::from_millis(700)).await.unwrap();
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(700) && took < Duration::from_secs(3), "{took:?}");
+    let log = logged(&stage, "was killed (SIGKILL)").await;
+    assert!(log.iter().any(|line| line == "not yet"), "{log:?}");
+
+    runtime.apply(&polite).await.unwrap();
+    logged(&stage, "trap is set").await;
+    let begun = Instant::now();
+    runtime.remove(&polite.id, GRACE).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    logged(&stage, "in good order").await;
+}
+
+pub(crate) async fn output_is_whole_and_in_order<S: Stage>() {
+    let stage = S::begin().await;
+    let runtime = stage.runtime();
+    let talk = "for i in $(seq 1 500); do echo out $i; echo err $i >&2; done; printf 'no end'; sleep 1000";
+    let worker = workload("shop", "worker", stage.slug(&[]), talk, HealthCheck::Uptime(Duration::ZERO));
+    runtime.apply(&worker).await.unwrap();
+    logged(&stage, "err 500").await;
+    runtime.remove(&worker.id, GRACE).await.unwrap();
+    let log = stage.log();
+    let mut expected: Vec<String> = (1..=500).flat_map(|i| [format!("out {i}"), format!("err {i}")]).collect();
+    expected.push("no end".to_owned());
+    let texts: Vec<&str> = log.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(texts, expected);
+    assert!(log.windows(2).all(|two| two[0].at <= two[1].at));
+    for line in &log {
+        let LogSource::Instance { process, index, .. } = &line.source else { panic!("{line:?}") };
+        assert_eq!((process.as_str(), *index), ("worker", 1));
+    }
+}
+
+pub(crate) async fn a_new_server_takes_over<S: Stage>() {
+    let mut stage = S::begin().await;
+    let mut web = web(&stage, "shop");
+    web.replicas = 2;
+    let count = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.002; done";
+    let counter = workload("counter", "worker", stage.slug(&[]), count, HealthCheck::Uptime(Duration::ZERO));
+    stage.runtime().apply(&web).await.unwrap();
+    stage.runtime().apply(&counter).await.unwrap();
+    let before = until(&stage.runtime(), "three ready", ready(3)).await;
+    for _ in 0..3 {
+        sleep(Duration::from_millis(200)).await;
+        stage.restart().await;
+        let after = stage.runtime().instances().await.unwrap();
+        assert_eq!(after, before, "as they were, and ready at once");
+    }
+    let seen = stage.log().len();
+    logged(&stage, &format!("line {}", seen + 50)).await;
+    web.replicas = 1;
+    stage.runtime().apply(&web).await.unwrap();
+    until(&stage.runtime(), "two ready", ready(2)).await;
+    stage.runtime().remove(&counter.id, GRACE).await.unwrap();
+    stage.runtime().remove(&web.id, GRACE).await.unwrap();
+    let log = stage.log();
+    let counted: Vec<&str> = log.iter().map(|l| l.text.as_str()).filter(|text| text.starts_with("line")).collect();
+    let expected: Vec<String> = (1..=counted.len()).map(|i| format!("line {i}")).collect();
+    assert_eq!(counted, expected, "no line twice, none missing");
+}
+
+pub(crate) async fn instances_are_apart<S: Stage>() {
+    let stage = S::begin().await;
+    let (runtime, one, two) = (stage.runtime(), web(&stage, "one"), web(&stage, "two"));
+    runtime.apply(&one).await.unwrap();
+    runtime.apply(&two).await.unwrap();
+    let all = until(&runtime, "both ready", ready(2)).await;
+    inside(&all[0], "echo secret > /app/mine; echo secret > /tmp/mine").await;
+    let seen = inside(&all[1], "ls /app /tmp; cat /proc/[0-9]*/comm | grep -c python3").await;
+    assert!(!seen.contains("mine"), "{seen}");
+    assert_eq!(seen.lines().last(), Some("1"), "another's process is seen: {seen}");
+    let rights = inside(&all[1], "grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status").await;
+    assert!(rights.contains("CapEff:\t0000000000000000") && rights.contains("NoNewPrivs:\t1"), "{rights}");
+    let writes = inside(
+        &all[1],
+        "touch /usr/x /etc/x /x /proc/sys/kernel/hostname; cat /etc/shadow; echo > /proc/sysrq-trigger",
+    )
+    .await;
+    assert!(!writes.contains("root:"), "{writes}");
+    for path in ["/usr/x", "/etc/x", "/x"] {
+        assert!(!std::path::Path::new(path).exists(), "{path} was written");
+    }
+    runtime.remove(&one.id, GRACE).await.unwrap();
+    runtime.remove(&two.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn a_missing_slug_is_an_error_and_nothing_runs<S: Stage>() {
+    let stage = S::begin().await;
+    let runtime = stage.runtime();
+    let nowhere = SlugDigest::parse(&"0".repeat(64)).unwrap();
+    let lost = workload("lost", "web", nowhere, "true", HealthCheck::Tcp);
+    assert!(runtime.apply(&lost).await.is_err());
+    assert_eq!(runtime.instances().await.unwrap(), []);
+    runtime.remove(&lost.id, GRACE).await.unwrap();
+}
