@@ -93,6 +93,21 @@ async fn who_goes_away_cancels_until_the_commit() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_kept_is_not_committed() {
+    let world = World::new().await;
+    let server = world.server().await;
+    world.push(&server, "web: serve 1").await.unwrap();
+    let slug = slug("web: serve 2");
+    let id = world.store.record_slug(world.app.id, slug.clone()).await.unwrap();
+    let before_commit: Option<BeforeCommit> = Some(Box::pin(async { Err("the disk is full".to_owned()) }));
+    let deploy = Deploy { app: world.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit };
+    let refused = server.deploy(deploy, &Progress::silent()).await;
+    assert!(matches!(refused, Err(DeployError::Source(_))), "{refused:?}");
+    world.check_invariants(&server).await;
+    assert_eq!(world.shown(&server).await, "shop-web-1-1 | web.1@v1");
+}
+
+#[tokio::test]
 async fn changes_of_one_app_queue() {
     let world = World::new().await;
     let server = world.server().await;
