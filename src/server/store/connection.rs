@@ -156,7 +156,7 @@ fn commit(db: &mut Connection, group: &mut Vec<Write>) {
         error.to_string()
     });
     for answer in answers {
-        answer(outcome.as_ref().map(|()| ()).map_err(String::as_str));
+        answer(outcome.as_ref().copied().map_err(String::as_str));
     }
 }
 
