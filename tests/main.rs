@@ -1,5 +1,12 @@
 //! The one test binary: everything here drives the real `gigalixir` from outside, with real `git`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "these are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "these are tests"
+)]
 
 mod harness;
 

@@ -146,7 +146,7 @@ fn expand(base: &[String], text: &str, found: &mut BTreeSet<Vec<String>>) {
         found.insert(base.to_vec());
         return;
     }
-    let path = [base, &[name.clone()]].concat();
+    let path = [base, std::slice::from_ref(&name)].concat();
     match text[name.len()..].strip_prefix("::") {
         Some(rest) => expand(&path, rest, found),
         None => {

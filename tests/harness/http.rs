@@ -7,7 +7,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
     pub body: String,
 }
 
@@ -17,7 +16,7 @@ pub fn get(address: SocketAddr, host: &str, path: &str) -> Answer {
 }
 
 /// Any request; a connection that fails is an [`Answer`] with status 0 and the reason as its body.
-pub fn request(method: reqwest::Method, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+fn request(method: reqwest::Method, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     // The provider is process-wide; a second install is refused, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
@@ -33,13 +32,13 @@ pub fn request(method: reqwest::Method, url: &str, headers: &[(&str, &str)], bod
         }
         match request.send().await {
             Ok(answer) => {
-                let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+                let status = answer.status().as_u16();
                 match answer.text().await {
-                    Ok(body) => Answer { status, headers, body },
-                    Err(e) => Answer { status: 0, headers, body: format!("{e:#}") },
+                    Ok(body) => Answer { status, body },
+                    Err(e) => Answer { status: 0, body: format!("{e:#}") },
                 }
             }
-            Err(e) => Answer { status: 0, headers: Default::default(), body: format!("{e:#}") },
+            Err(e) => Answer { status: 0, body: format!("{e:#}") },
         }
     })
 }

@@ -6,7 +6,7 @@ mod processes;
 mod project;
 mod server;
 
-pub use http::{Answer, get, request};
+pub use http::{Answer, get};
 pub use person::{Person, newest_mail};
 pub use processes::{children_of_data, wait_until};
 pub use project::Project;

@@ -15,7 +15,6 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct Person {
     home: TempDir,
     host: String,
-    pub email: String,
 }
 
 /// A command that has run.
@@ -69,7 +68,7 @@ impl Ran {
 impl Person {
     /// Somebody who has never been here.
     pub fn stranger(server: &Server) -> Self {
-        Self { home: tempfile::tempdir().expect("home"), host: server.url(), email: String::new() }
+        Self { home: tempfile::tempdir().expect("home"), host: server.url() }
     }
 
     /// Somebody with an account, made through the client and the code in the mail.
@@ -79,7 +78,7 @@ impl Person {
 
     /// The same for somebody whose home is there already.
     pub fn sign_up_at_home(server: &Server, email: &str, stranger: Self) -> Self {
-        let person = Self { email: email.to_owned(), ..stranger };
+        let person = stranger;
         let uuid = person.run(&["signup:start", "-e", email]).ok();
         let code = newest_code(server, email);
         person

@@ -168,8 +168,8 @@ impl Platform {
     }
 }
 
-/// The code or token of a mail, on a line of its own.
+/// The code or token of a mail, which stands on a line of its own.
 pub(crate) fn secret_in(mail: &str) -> String {
-    let secret = mail.lines().find_map(|line| line.strip_prefix("Code: ").or_else(|| line.strip_prefix("Token: ")));
-    secret.unwrap_or_else(|| panic!("no secret in {mail}")).trim().to_owned()
+    let secret = mail.lines().find_map(|line| line.strip_prefix("Code: ").or(line.strip_prefix("Token: ")));
+    secret.unwrap_or_else(|| panic!("no secret in {mail}")).to_owned()
 }

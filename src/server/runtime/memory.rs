@@ -103,9 +103,7 @@ impl Runtime for Memory {
         let mut instances = self.lock();
         for index in 1..=workload.replicas {
             let key = (workload.id.clone(), index);
-            if !instances.contains_key(&key) {
-                instances.insert(key, self.start(workload, index));
-            }
+            instances.entry(key).or_insert_with(|| self.start(workload, index));
         }
         let surplus: Vec<_> =
             instances.keys().filter(|(id, index)| *id == workload.id && *index > workload.replicas).cloned().collect();

@@ -230,7 +230,8 @@ mod tests {
         let task = tokio::spawn(async move {
             let hold = move |_: &Transaction<'_>| {
                 begun.send(()).unwrap();
-                Ok(wait.recv().unwrap())
+                wait.recv().unwrap();
+                Ok(())
             };
             store.write(hold).await.unwrap();
         });
@@ -351,7 +352,10 @@ mod tests {
             table(&store).await;
             for n in 0.. {
                 put(&store, n).await.unwrap();
-                println!("wrote {n}");
+                #[allow(clippy::print_stdout, reason = "how this child process tells its parent")]
+                {
+                    println!("wrote {n}");
+                }
             }
         });
     }
