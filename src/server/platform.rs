@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -107,8 +107,13 @@ impl Platform {
 async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let data = &config.data_dir;
     let database = data.join("gigalixir.db");
+    let key = data.join("secret.key");
+    // A new key would open nothing of what the old one sealed.
+    if database.exists() && !key.exists() {
+        bail!("`{}` is missing, and the database's secrets open with nothing else: restore it from a backup", key.display());
+    }
     let store = Store::open(&database).with_context(|| format!("`{}`", database.display()))?;
-    let sealer = Arc::new(Sealer::open(&data.join("secret.key"))?);
+    let sealer = Arc::new(Sealer::open(&key)?);
     let slugs = Arc::new(Slugs::open(&settings::slugs(config)?, &sealer.derive("slugs"))?);
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer)), settings::keep(config));

@@ -7,7 +7,9 @@ SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "server.py")
 
 
 def git(env, cwd, *args):
-    subprocess.run(["git", *args], env=env, cwd=cwd, check=True, capture_output=True)
+    done = subprocess.run(["git", *args], env=env, cwd=cwd, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"git {' '.join(args)} failed:\n{done.stderr}")
 
 
 def visit(platform, app):
@@ -91,14 +93,15 @@ def big_push(binary):
     folder = work + "/repo"
     platform, backend = Platform(binary), Backend()
     walls, anons = ([], []), ([], [])
-    for n in range(5):
+    for n in range(3):
         platform.client("create", "-n", f"big-{n}", cwd=folder)
         targets = [("gigalixir", platform), (backend.repository(f"big-{n}"), backend)]
         for which, (remote, server) in enumerate(targets if n % 2 else targets[::-1]):
             which = which if n % 2 else 1 - which
             with PeakAnon(server.process.pid) as peak:
                 start = time.perf_counter()
-                git(platform.env, folder, "push", remote, "master:refs/heads/topic")
+                # With a length instead of chunks, which a CGI program is not given.
+                git(platform.env, folder, "-c", "http.postBuffer=1G", "push", remote, "master:refs/heads/topic")
                 walls[which].append(time.perf_counter() - start)
             anons[which].append(peak.peak)
     platform.stop(), backend.stop()
