@@ -168,3 +168,93 @@ fn releasing(server: &Server, official: &Official, project: &Project) {
     assert!(server.visit("hello", "/").body.starts_with("two "));
     assert!(official.run_in(project, &["releases:rollback", "-r", "4711"]).fails().contains("release"));
 }
+
+#[test]
+fn an_account_and_its_extras() {
+    let Some((server, official)) = signed_up() else { return };
+    let home = Project::empty(&official.person, "");
+
+    assert_eq!(official.json(&home, &["account:ssh_keys"]), serde_json::json!([]));
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada@home";
+    official.run(&["account:ssh_keys:add", key]).ok();
+    assert!(official.run(&["account:ssh_keys:add", "nonsense"]).fails().contains("ssh_key"));
+    let keys = official.json(&home, &["account:ssh_keys"]);
+    assert_eq!(keys[0]["key"], key, "{keys}");
+    let id = keys[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(official.run(&["account:ssh_keys:remove", &id]).ok(), "");
+    assert!(official.run(&["account:ssh_keys:remove", &id]).fails().contains("no ssh key"));
+
+    let none = official.run(&["account:payment_method"]).ok_stderr();
+    assert!(none.contains("No payment method found."), "{none}");
+
+    let (next, taken) = ("ada@new.example.com", official.run(&["account:email:set", "-p", "wrong", "-e", "a@b.c"]));
+    assert!(taken.fails().contains("incorrect"));
+    official.run(&["account:email:set", "-p", PASSWORD, "-e", next]).ok();
+    wait_until("the mail to the old address", Duration::from_secs(10), || mailed(&server, "email:revoke"));
+    assert_eq!(official.json(&home, &["account"])["email"], ADA, "not before it is confirmed");
+
+    official.run_in(&home, &["apps:create", "-n", "last"]).ok();
+    let refused = official.run(&["account:destroy", "-y", "-e", ADA, "-p", PASSWORD]).fails();
+    assert!(refused.contains("destroy them first"), "{refused}");
+    official.run_in(&home, &["apps:destroy", "-y"]).ok();
+    let gone = official.run(&["account:destroy", "-y", "-e", ADA, "-p", PASSWORD]).ok_stderr();
+    assert!(gone.contains("Account destroyed."), "{gone}");
+    assert!(official.run(&["account"]).fails().contains("do not have access"));
+}
+
+#[test]
+fn a_second_factor() {
+    let Some((_server, official)) = signed_up() else { return };
+    // The client draws the secret as a picture and keeps the text to itself; a second begin tells it to us, and to
+    // another client of the same account.
+    let secret = std::cell::OnceCell::new();
+    let token = |clock: u64| {
+        let url: &String = secret.get().expect("begun");
+        totp_rs::Totp::from_url(url).expect("a url").generate(clock).to_string()
+    };
+    let shown = official.at_terminal(&["account:mfa:activate", "-y"], |line| {
+        if secret.get().is_some() || !line.contains("authenticator app") {
+            return None;
+        }
+        let _ = secret.set(official.begin_mfa(ADA));
+        Some(token(now()))
+    });
+    let codes: Vec<&str> = shown.split('"').filter(|word| word.len() == 23 && word.matches('-').count() == 3).collect();
+    assert_eq!(codes.len(), 10, "{shown}");
+
+    let asked = official.run_with_input(&["login", "-e", ADA, "-p", PASSWORD], &format!("{}\n", token(now() + 30)));
+    assert!(asked.ok().contains("Multi-factor Authentication Token"), "303 without Location makes it ask");
+    let wrong = official.run(&["login", "-e", ADA, "-p", PASSWORD, "-t", "000000"]).fails();
+    assert!(wrong.contains("could not authenticate"), "{wrong}");
+    official.run(&["login", "-e", ADA, "-p", PASSWORD, "-t", codes[0]]).ok();
+    official.introduce(ADA);
+    let renewed = official.run(&["account:mfa:recovery_codes:regenerate", "-y"]).ok();
+    assert!(!renewed.contains(codes[1]) && renewed.matches('-').count() == 30, "{renewed}");
+    official.run(&["account:mfa:deactivate", "-y"]).ok();
+    official.run(&["login", "-e", ADA, "-p", PASSWORD]).ok();
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("clock").as_secs()
+}
+
+/// `gigalixir compat` makes the settings that the tests above make by hand.
+#[test]
+fn our_client_introduces_theirs() {
+    let server = Server::start();
+    let Some(official) = Official::of(&server) else { return };
+    let ada = crate::harness::Person::sign_up(&server, "ada@example.com");
+    let printed = ada.run(&["compat"]).ok();
+    assert!(printed.contains(&format!("export GIGALIXIR_CLI__HOST='{}'", server.url())), "{printed}");
+    assert!(ada.run(&["compat", "--write"]).ok().is_empty());
+    let script = std::fs::read_to_string(ada.home().join(".config/gigalixir/official.sh")).expect("the file");
+    assert!(printed.starts_with(script.trim()), "{script}");
+    let project = Project::empty(&ada, "");
+    project.commit(&ada, "empty");
+    let made = official.lend_to(&ada, &project, &["apps:create", "-n", "theirs"]).ok();
+    assert_eq!(made, "theirs\n");
+    let listed = ada.git(&project, &["ls-remote", "gigalixir"]).ok();
+    assert_eq!(listed, "", "git goes to our server with our key, and the repository is empty");
+    let stranger = crate::harness::Person::stranger(&server);
+    assert!(stranger.run(&["compat", "--write"]).fails().contains("gigalixir login"));
+}

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use super::http::post;
 use super::person::{Ran, finish};
 use super::{Person, Project, Server};
 
@@ -106,6 +107,22 @@ impl Official {
         let others = netrc.split("machine ").filter(|entry| !entry.is_empty()).map(|entry| format!("machine {entry}"));
         let kept: String = others.filter(|entry| !entry.starts_with(&ours)).collect();
         std::fs::write(path, format!("{ours}\tlogin {email}\n\tpassword {}\n{kept}", self.key())).expect("netrc");
+    }
+
+    /// The program at the terminal of somebody else, with their own settings but for the variable.
+    pub fn lend_to(&self, person: &Person, project: &Project, args: &[&str]) -> Ran {
+        let mut command = person.command(self.program.to_str().expect("path"));
+        command.env_remove("GIGALIXIR_HOST").env("GIGALIXIR_CLI__HOST", &self.url);
+        command.args(args).current_dir(project.path());
+        finish(command, "")
+    }
+
+    /// `POST /api/mfa/start` with the key that the client has: the secret's URL, which the client only draws.
+    #[track_caller]
+    pub fn begin_mfa(&self, email: &str) -> String {
+        let answer = post(&format!("{}/api/mfa/start", self.url), email, &self.key());
+        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+        body["data"]["url"].as_str().expect("a url").to_owned()
     }
 
     fn run_at(&self, folder: &Path, args: &[&str], input: &str) -> Ran {
