@@ -78,6 +78,7 @@ impl Store {
             // Later changes were not the person's either.
             tx.execute("DELETE FROM email_changes WHERE user = ?", [user])?;
             tx.execute("DELETE FROM api_keys WHERE user = ?", [user])?;
+            tx.execute("DELETE FROM password_resets WHERE user = ?", [user])?;
             tx.execute("UPDATE users SET email = ?2 WHERE id = ?1", params![user, previous]).map_err(taken)?;
             tracing::info!(account.email = previous, refused.email = next, "a change of address was revoked");
             Ok(Some(previous))
@@ -93,7 +94,9 @@ fn wish(tx: &Transaction<'_>, query: &str, token: &Digest, now: Timestamp) -> Re
     Ok(tx.query_row(query, values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?)
 }
 
+/// What was mailed to the former address opens nothing any more.
 fn rename(tx: &Transaction<'_>, user: i64, from: &str, to: &str) -> Result<bool, StoreError> {
+    tx.execute("DELETE FROM password_resets WHERE user = ?", [user])?;
     let update = "UPDATE users SET email = ?3 WHERE id = ?1 AND email = ?2";
     Ok(tx.execute(update, params![user, from, to]).map_err(taken)? == 1)
 }

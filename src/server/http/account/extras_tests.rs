@@ -45,11 +45,16 @@ async fn the_new_address_has_to_confirm() {
     assert_eq!(whoami(&platform, OLD, &key).await, 200, "nothing has changed yet");
     assert_eq!(hand_in(&platform, "confirm", &revoke).await.status, 422, "the other mail's token");
     assert_eq!(hand_in(&platform, "confirm", "x").await.refusal().0, "token");
+    platform.ask("PUT", "/api/users/reset_password", None, Some(json!({ "email": OLD }))).await;
+    let reset = token_in(&platform.mails(OLD, 3).await[2]);
     let done = hand_in(&platform, "confirm", &confirm).await;
     assert_eq!((done.status.as_u16(), done.body["data"]["email"].as_str()), (200, Some(NEW)));
     assert_eq!((whoami(&platform, OLD, &key).await, whoami(&platform, NEW, &key).await), (401, 200));
     assert_eq!(platform.ask("GET", "/api/login", Some((NEW, PASSWORD)), None).await.status, 200);
     assert_eq!(hand_in(&platform, "confirm", &confirm).await.status, 422, "once");
+    let reset = json!({ "token": reset, "password": "an intruder's" });
+    let late = platform.ask("POST", "/api/users/reset_password", None, Some(reset)).await;
+    assert_eq!(late.status, 422, "the former address sets no password any more");
 }
 
 #[tokio::test]
