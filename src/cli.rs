@@ -109,10 +109,20 @@ const GROUPS: &[(&str, &[&str])] = &[
             "account:password:reset",
             "account:password:set",
             "account:confirmation:resend",
+            "account:email:set",
+            "account:email:confirm",
+            "account:email:revoke",
+            "account:mfa:activate",
+            "account:mfa:deactivate",
+            "account:mfa:recovery_codes:regenerate",
+            "account:ssh_keys",
+            "account:ssh_keys:add",
+            "account:ssh_keys:remove",
+            "account:destroy",
         ],
     ),
     ("Server", &["server"]),
-    ("More", &["completion", "version", "help"]),
+    ("More", &["compat", "completion", "version", "help"]),
 ];
 
 /// What was typed. Ends the process itself for `--help`, `--version` and what cannot be parsed (exit code 2).
@@ -160,15 +170,15 @@ fn grouped(tree: &clap::Command) -> String {
 }
 
 fn line(tree: &clap::Command, name: &str) -> Option<String> {
-    const WIDTH: usize = 28;
+    const WIDTH: usize = 27;
     if name == "help" {
-        return Some(format!("  {name:WIDTH$}Print this, or the help of a command"));
+        return Some(format!("  {name:WIDTH$} Print this, or the help of a command"));
     }
     let command = tree.find_subcommand(name)?;
     let aliases: Vec<_> = command.get_visible_aliases().collect();
     let aliases = if aliases.is_empty() { String::new() } else { format!(" [{}]", aliases.join(", ")) };
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    Some(format!("  {name:WIDTH$}{about}{aliases}"))
+    Some(format!("  {name:WIDTH$} {about}{aliases}"))
 }
 
 #[cfg(test)]

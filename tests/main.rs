@@ -16,6 +16,7 @@ mod crash;
 mod deploys;
 mod examples;
 mod git;
+mod official;
 mod runtime_contract;
 mod runtime_local;
 mod server;

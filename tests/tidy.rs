@@ -37,6 +37,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("lettre", &["server::mail"]),
     ("object_store", &["server::slugs"]),
     ("argon2", &["server::actions"]),
+    ("totp_rs", &["server::actions"]),
     ("clap", &["cli", "client"]),
     ("clap_complete", &["cli", "client"]),
     ("comfy_table", &["client"]),

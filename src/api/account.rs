@@ -93,3 +93,52 @@ pub struct SetPassword {
     /// The password to set.
     pub password: String,
 }
+
+/// `POST /api/users/email`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChangeEmail {
+    /// The address to have.
+    pub next_email: String,
+    /// Today's password.
+    #[serde(default)]
+    pub current_password: String,
+}
+
+/// `POST /api/users/email/confirm`, `POST /api/users/email/revoke`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MailedToken {
+    /// From the mail.
+    pub token: String,
+}
+
+/// `DELETE /api/users/destroy`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DestroyAccount {
+    /// The account's address, as a confirmation.
+    pub email: String,
+    /// Today's password.
+    pub current_password: String,
+}
+
+/// `GET /api/payment_methods`. What is not known of an opaque token is absent.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct PaymentMethod {
+    /// `unknown`.
+    pub brand: String,
+    /// The card's last digits.
+    pub last4: Option<String>,
+    /// 1 to 12.
+    pub exp_month: Option<u8>,
+    /// Four digits.
+    pub exp_year: Option<u16>,
+}
+
+/// `PUT /api/payment_methods`, `POST /api/upgrade`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PaymentToken {
+    /// Of a payment service; opaque.
+    pub stripe_token: String,
+    /// Always refused by a self-hosted platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promo_code: Option<String>,
+}

@@ -7,7 +7,9 @@
 pub mod account;
 pub mod app;
 pub mod log;
+pub mod mfa;
 pub mod release;
+pub mod ssh_key;
 
 use std::collections::BTreeMap;
 

@@ -114,6 +114,28 @@ fn lines_that_people_type() {
 }
 
 #[test]
+fn lines_about_accounts_that_people_type() {
+    for line in [
+        "login -t 123456",
+        "login --mfa_token 123456 -e a@b.c",
+        "account:email:set -p secret -e a@b.c",
+        "account:email:confirm -t token",
+        "account:email:revoke --token token",
+        "account:destroy -y -e a@b.c -p secret",
+        "account:mfa:activate -y",
+        "account:mfa:deactivate -y",
+        "account:mfa:recovery_codes:regenerate -y",
+        "account:ssh_keys",
+        "ssh_keys",
+        "add_ssh_key key",
+        "delete_ssh_key 1",
+        "compat --write",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
 fn lines_that_make_no_sense() {
     for (line, kind) in [
         ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),

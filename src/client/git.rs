@@ -55,6 +55,24 @@ pub fn set_remote(name: &str, url: &str) -> Result<(), Error> {
     )))
 }
 
+/// Has git push to `to` whatever the person calls `from`, in every repository of theirs. Earlier rewrites of `from` go.
+pub fn rewrite(from: &str, to: &str) -> Result<(), Error> {
+    let run = |arguments: &[&str]| git(arguments).map_err(|error| Error::io("could not run `git`", &error));
+    let listed = run(&["config", "--global", "--null", "--get-regexp", r"^url\..*\.insteadof$"])?;
+    for entry in String::from_utf8_lossy(&listed.stdout).split('\0') {
+        if let Some((key, value)) = entry.split_once('\n')
+            && value == from
+        {
+            run(&["config", "--global", "--unset-all", key])?;
+        }
+    }
+    let set = run(&["config", "--global", &format!("url.{to}.insteadOf"), from])?;
+    if set.status.success() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("git did not keep the rewrite: {}", String::from_utf8_lossy(&set.stderr).trim())))
+}
+
 fn git(arguments: &[&str]) -> io::Result<Output> {
     Command::new("git").args(arguments).stdin(Stdio::null()).output()
 }

@@ -142,7 +142,7 @@ impl Admits for Gate {
 
 fn refusal(error: ActionError) -> Refusal {
     let status = match &error {
-        ActionError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+        ActionError::Unauthorized(_) | ActionError::SecondFactorNeeded => StatusCode::UNAUTHORIZED,
         ActionError::TooMany { .. } | ActionError::Exhausted(_) => StatusCode::TOO_MANY_REQUESTS,
         ActionError::NotFound(_) | ActionError::Invalid(_) => StatusCode::NOT_FOUND,
         ActionError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

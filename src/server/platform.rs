@@ -50,6 +50,7 @@ pub(super) struct Platform {
 /// The rooms of a push and of what it becomes, connected.
 struct Rooms {
     store: Store,
+    sealer: Arc<Sealer>,
     releases: Releases,
     receiver: Arc<Receiver>,
     slugs: Arc<Slugs>,
@@ -116,7 +117,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let sealer = Arc::new(Sealer::open(&key)?);
     let slugs = Arc::new(Slugs::open(&settings::slugs(config)?, &sealer.derive("slugs"))?);
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
-    let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer)), settings::keep(config));
+    let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
     let (runtime, lines) = local_runtime(data, &slugs, &logs).await?;
     let name = runtime.name();
@@ -133,7 +134,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, releases, receiver, slugs, logs, deployer, router, runtime: name, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime: name, lines })
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.
@@ -183,7 +184,10 @@ async fn doors(
     closed: CancellationToken,
 ) -> anyhow::Result<JoinHandle<()>> {
     let mailer = Mailer::new(&config.smtp, &config.domain, config.data_dir.join("outbox"))?;
-    let accounts = Accounts::new(rooms.store.clone(), mailer, settings::accounts(config), Clock::system())?;
+    let accounts = {
+        let (store, sealer) = (rooms.store.clone(), rooms.sealer.clone());
+        Accounts::new(store, mailer, sealer, settings::accounts(config), Clock::system())?
+    };
     let accounts = Arc::new(accounts);
     let folders = AppFolders { receiver: rooms.receiver.clone(), caches: config.data_dir.join("caches") };
     let stack = settings::machine_stack(Path::new("/etc/os-release"));

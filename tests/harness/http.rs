@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine;
+
 /// What came back.
 #[derive(Debug)]
 pub struct Answer {
@@ -13,6 +15,12 @@ pub struct Answer {
 /// `GET http://HOST/PATH`, sent to `address`. Status 0 when no answer came.
 pub fn get(address: SocketAddr, host: &str, path: &str) -> Answer {
     request(reqwest::Method::GET, &format!("http://{address}{path}"), &[("host", host)], "")
+}
+
+/// `POST URL` without a body, signed in by a key.
+pub fn post(url: &str, email: &str, key: &str) -> Answer {
+    let basic = base64::prelude::BASE64_STANDARD.encode(format!("{email}:{key}"));
+    request(reqwest::Method::POST, url, &[("authorization", &format!("Basic {basic}"))], "")
 }
 
 /// Any request; a connection that fails is an [`Answer`] with status 0 and the reason as its body.

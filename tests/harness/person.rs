@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -28,6 +28,13 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Waits for the end of a program whose outputs are pipes.
+    pub(super) fn of(what: String, child: Child) -> Self {
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("output");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { what, code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+
     /// It exited 0; returns its stdout.
     #[track_caller]
     pub fn ok(self) -> String {
@@ -157,7 +164,5 @@ pub(super) fn finish(mut command: Command, input: &str) -> Ran {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
     // A program that does not read its input closes the pipe, which is fine.
     let _ = child.stdin.take().expect("stdin").write_all(input.as_bytes());
-    let Output { status, stdout, stderr } = child.wait_with_output().expect("output");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ran { what, code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    Ran::of(what, child)
 }

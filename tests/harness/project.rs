@@ -19,12 +19,17 @@ impl Project {
     /// A Procfile app whose answer begins with `greeting`, committed, and its app on the platform.
     pub fn greeting(person: &Person, app: &str, greeting: &str) -> Self {
         let project = Self::empty(person, app);
-        project.write("Procfile", "web: python3 -u server.py\n");
-        project.write("server.py", SERVER);
-        project.write("greeting.txt", greeting);
-        project.commit(person, "first");
+        project.greet_by_python(person, greeting);
         project.create_app(person);
         project
+    }
+
+    /// Makes an empty repository a Procfile app whose answer begins with `greeting`, and commits.
+    pub fn greet_by_python(&self, person: &Person, greeting: &str) {
+        self.write("Procfile", "web: python3 -u server.py\n");
+        self.write("server.py", SERVER);
+        self.write("greeting.txt", greeting);
+        self.commit(person, "first");
     }
 
     /// A repository without a commit; its app is not made yet.

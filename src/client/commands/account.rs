@@ -5,11 +5,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use super::signup::NewPassword;
-use crate::api::account::{Account, ChangePassword, EmailOnly, Key, SetPassword};
+use crate::api::account::{Account, ChangePassword, DestroyAccount, EmailOnly, Key, SetPassword};
 use crate::client::Client;
 use crate::client::credentials::Credentials;
 use crate::client::error::{Error, Kind};
-use crate::client::http::HttpError;
+use crate::client::http::{Answer, Api, HttpError};
 use crate::client::output::{fields, time};
 use crate::client::prompt;
 
@@ -24,6 +24,9 @@ pub struct Login {
     email: Option<String>,
     #[command(flatten)]
     password: Password,
+    /// The token of your authenticator app, or a recovery code [default: asked for when needed]
+    #[arg(short = 't', long = "mfa-token", alias = "mfa_token", value_name = "TOKEN")]
+    mfa_token: Option<String>,
     /// Accepted for old scripts: nothing is asked anyway
     #[arg(short, long, hide = true)]
     yes: bool,
@@ -41,7 +44,8 @@ pub struct Password {
 }
 
 impl Password {
-    fn read(&self, client: &Client, question: &str) -> Result<String, Error> {
+    /// The password, asked for if no option gives it.
+    pub fn read(&self, client: &Client, question: &str) -> Result<String, Error> {
         match &self.password {
             Some(password) => Ok(password.clone()),
             None if self.password_stdin => prompt::stdin_password(question),
@@ -87,6 +91,22 @@ pub struct EmailArgs {
     email: Option<String>,
 }
 
+/// Arguments of `account:destroy`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  gigalixir account:destroy
+  echo \"$PASSWORD\" | gigalixir account:destroy -y -e me@example.com --password-stdin")]
+pub struct Destroy {
+    /// Your e-mail address, as a confirmation
+    #[arg(short, long)]
+    email: Option<String>,
+    #[command(flatten)]
+    password: Password,
+    /// Do it where nobody can be asked
+    #[arg(short, long)]
+    yes: bool,
+}
+
 /// Arguments of `account:password:set`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -107,11 +127,24 @@ pub async fn login(client: &Client, args: Login) -> Result<(), Error> {
     };
     let password = args.password.read(client, "Password")?;
     let api = client.api_as(percent_encoded(&email), percent_encoded(&password))?;
-    let answer = api.get(&["api", "login"]).await.map_err(login_refused)?;
+    let answer = match log_in(&api, args.mfa_token.as_deref()).await {
+        Err(HttpError::Redirected { location: None, .. }) => {
+            let token = client.prompt.line("Token from your authenticator app")?;
+            log_in(&api, Some(&token)).await
+        }
+        answer => answer,
+    };
+    let answer = answer.map_err(login_refused)?;
     let Key { key, expires_at } = answer.read(&api)?;
     client.signed_in(&Credentials { email: email.clone(), key })?;
     let shown = json!({ "email": email, "host": client.host.to_string(), "expires_at": expires_at });
     client.output.result(&shown, || Ok(String::new()))
+}
+
+/// A redirect to nowhere asks for the second factor.
+async fn log_in(api: &Api, token: Option<&str>) -> Result<Answer, HttpError> {
+    let query: &[(&str, &str)] = &token.map(|token| ("mfa_token", token)).into_iter().collect::<Vec<_>>();
+    api.send_empty(Method::GET, &["api", "login"], query).await
 }
 
 fn login_refused(error: HttpError) -> Error {
@@ -189,6 +222,24 @@ pub async fn change_password(client: &Client, args: PasswordChange) -> Result<()
     let body = ChangePassword { current_password: Some(current), new_password: new };
     let answer = api.send(Method::PATCH, &["api", "users", "change_password"], &body).await?;
     client.output.status("The password is changed.");
+    client.output.result(&answer.data, || Ok(String::new()))
+}
+
+/// Destroys the account.
+pub async fn destroy(client: &Client, args: Destroy) -> Result<(), Error> {
+    let api = client.api()?;
+    if !args.yes && !client.prompt.is_terminal() {
+        return Err(Error::usage("this cannot be undone: confirm it with --yes"));
+    }
+    let email = match args.email {
+        Some(email) => email,
+        None => client.prompt.line("E-mail of the account to destroy")?,
+    };
+    let current_password = args.password.read(client, "Password")?;
+    let body = DestroyAccount { email, current_password };
+    let answer = api.send(Method::DELETE, &["api", "users", "destroy"], &body).await?;
+    client.netrc.forget(client.host.machine())?;
+    client.output.status("The account is destroyed.");
     client.output.result(&answer.data, || Ok(String::new()))
 }
 

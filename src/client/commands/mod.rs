@@ -5,12 +5,16 @@
 
 pub mod account;
 pub mod apps;
+pub mod compat;
 pub mod config;
+pub mod email;
 pub mod git;
 pub mod logs;
+pub mod mfa;
 pub mod ps;
 pub mod releases;
 pub mod signup;
+pub mod ssh_keys;
 pub mod target;
 
 use clap::{Args, Subcommand};
@@ -73,6 +77,47 @@ pub enum Command {
         after_help = "Examples:\n  gigalixir account:confirmation:resend -e me@example.com"
     )]
     ConfirmationResend(account::EmailArgs),
+    /// Ask for another e-mail address
+    #[command(name = "account:email:set")]
+    EmailSet(email::Set),
+    /// Confirm another e-mail address with the token mailed to it
+    #[command(
+        name = "account:email:confirm",
+        after_help = "Examples:\n  gigalixir account:email:confirm --token TOKEN-FROM-THE-MAIL"
+    )]
+    EmailConfirm(email::Token),
+    /// Stop or undo a change of e-mail address with the token mailed to the old one
+    #[command(
+        name = "account:email:revoke",
+        after_help = "Examples:\n  gigalixir account:email:revoke --token TOKEN-FROM-THE-MAIL"
+    )]
+    EmailRevoke(email::Token),
+    /// Ask for a token of an authenticator app at every login
+    #[command(name = "account:mfa:activate", after_help = "Examples:\n  gigalixir account:mfa:activate")]
+    MfaActivate(mfa::Mfa),
+    /// Ask for no token any more
+    #[command(name = "account:mfa:deactivate", after_help = "Examples:\n  gigalixir account:mfa:deactivate")]
+    MfaDeactivate(mfa::Mfa),
+    /// Replace the codes that stand in for a lost authenticator app
+    #[command(
+        name = "account:mfa:recovery_codes:regenerate",
+        after_help = "Examples:\n  gigalixir account:mfa:recovery_codes:regenerate > codes.txt"
+    )]
+    RecoveryCodes(mfa::Mfa),
+    /// List your ssh keys
+    #[command(name = "account:ssh_keys", visible_alias = "ssh_keys")]
+    SshKeys,
+    /// Add an ssh key
+    #[command(name = "account:ssh_keys:add", visible_alias = "add_ssh_key")]
+    SshKeysAdd(ssh_keys::Add),
+    /// Remove an ssh key
+    #[command(name = "account:ssh_keys:remove", visible_alias = "delete_ssh_key")]
+    SshKeysRemove(ssh_keys::Remove),
+    /// Destroy your account, once it has no apps
+    #[command(name = "account:destroy")]
+    AccountDestroy(account::Destroy),
+    /// Print or make the settings that point Gigalixir's own client here
+    Compat(compat::Compat),
     /// List your apps
     Apps,
     /// Show one app
@@ -150,6 +195,17 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::PasswordReset(args) => account::send_password_token(client, args).await,
         Command::PasswordSet(args) => account::set_password(client, args).await,
         Command::ConfirmationResend(args) => account::resend_confirmation(client, args).await,
+        Command::EmailSet(args) => email::set(client, args).await,
+        Command::EmailConfirm(args) => email::confirm(client, args).await,
+        Command::EmailRevoke(args) => email::revoke(client, args).await,
+        Command::MfaActivate(args) => mfa::activate(client, args).await,
+        Command::MfaDeactivate(args) => mfa::deactivate(client, args).await,
+        Command::RecoveryCodes(args) => mfa::renew_codes(client, args).await,
+        Command::SshKeys => ssh_keys::list(client).await,
+        Command::SshKeysAdd(args) => ssh_keys::add(client, args).await,
+        Command::SshKeysRemove(args) => ssh_keys::remove(client, args).await,
+        Command::AccountDestroy(args) => account::destroy(client, args).await,
+        Command::Compat(args) => compat::compat(client, &args),
         Command::Apps => apps::list(client).await,
         Command::AppsInfo(args) => apps::info(client, args).await,
         Command::AppsCreate(args) => apps::create(client, args).await,

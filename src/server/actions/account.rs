@@ -20,12 +20,15 @@ use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups};
 use crate::server::domain::{Email, Hostname, Invalid, User, UserId};
 use crate::server::mail::{Mailer, letters};
+use crate::server::seal::Sealer;
 use crate::server::store::{Digest, NewKey, Store};
 
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
 const RESET_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// Live keys of one person; a login beyond that ends the oldest.
 const KEYS_KEPT: u32 = 50;
+/// Wrong second factors per account and hour: a guess is right once in about 300,000.
+const SECOND_FACTORS: u32 = 10;
 
 /// An e-mail address and a password or key, as somebody gave them.
 #[derive(Clone)]
@@ -63,6 +66,7 @@ pub struct Accounts {
     pub(super) mailer: Mailer,
     pub(super) clock: Clock,
     pub(super) passwords: Passwords,
+    pub(super) sealer: Arc<Sealer>,
     pub(super) rules: Arc<AccountRules>,
     pub(super) limits: Arc<Limits>,
 }
@@ -73,6 +77,7 @@ pub(super) struct Limits {
     logins_per_account: Allowance<Email>,
     pub(super) codes_per_address: Allowance<IpAddr>,
     pub(super) mails_per_recipient: Allowance<Email>,
+    pub(super) second_factors: Allowance<UserId>,
 }
 
 impl Limits {
@@ -83,15 +88,22 @@ impl Limits {
             logins_per_account: Allowance::new(rates.logins_per_account, minute),
             codes_per_address: Allowance::new(rates.codes_per_address, minute),
             mails_per_recipient: Allowance::new(rates.mails_per_recipient, hour),
+            second_factors: Allowance::new(SECOND_FACTORS, hour),
         }
     }
 }
 
 impl Accounts {
     /// Ready to work.
-    pub fn new(store: Store, mailer: Mailer, rules: AccountRules, clock: Clock) -> Result<Self, ActionError> {
+    pub fn new(
+        store: Store,
+        mailer: Mailer,
+        sealer: Arc<Sealer>,
+        rules: AccountRules,
+        clock: Clock,
+    ) -> Result<Self, ActionError> {
         let limits = Arc::new(Limits::new(&rules.rates));
-        Ok(Self { store, mailer, clock, passwords: Passwords::new()?, rules: Arc::new(rules), limits })
+        Ok(Self { store, mailer, clock, passwords: Passwords::new()?, sealer, rules: Arc::new(rules), limits })
     }
 
     /// Who presents one of these e-mail addresses with a key of its own, and when the key expires.
@@ -113,8 +125,14 @@ impl Accounts {
         Err(ActionError::Unauthorized(Invalid::new("", refusal)))
     }
 
-    /// Who presents one of these e-mail addresses with its password. `from` is a network address as [`network`] cuts it.
-    pub async fn sign_in(&self, tried: &[Credentials], from: IpAddr) -> Result<User, ActionError> {
+    /// Who presents one of these e-mail addresses with its password, and the second factor where one is active. `from`
+    /// is a network address as [`network`] cuts it.
+    pub async fn sign_in(
+        &self,
+        tried: &[Credentials],
+        second: Option<&str>,
+        from: IpAddr,
+    ) -> Result<User, ActionError> {
         self.limits.logins_per_address.take(&from)?;
         for Credentials { email, secret } in tried {
             let email = Email::parse(email).ok();
@@ -131,6 +149,7 @@ impl Accounts {
             {
                 self.limits.logins_per_address.give_back(&from);
                 self.limits.logins_per_account.give_back(&user.email);
+                self.second_factor(&user, second).await?;
                 return Ok(user);
             }
         }
@@ -168,6 +187,22 @@ impl Accounts {
             return Err(ActionError::Conflict(Invalid::new("password", "was changed at the same time")));
         }
         self.tell_of_change(&user.email);
+        Ok(())
+    }
+
+    /// Ends the account for good. Its apps have to be destroyed before: that is never done by the way.
+    pub async fn destroy(&self, user: &User, email: &str, password: &str) -> Result<(), ActionError> {
+        if Email::parse(email)? != user.email {
+            return Err(ActionError::invalid("email", "is not the one of this account"));
+        }
+        self.check_password(user, password).await?;
+        if !self.store.destroy_user(user.id).await? {
+            return Err(ActionError::invalid(
+                "",
+                "the account has apps: destroy them first, `gigalixir apps` lists them",
+            ));
+        }
+        tracing::info!(account.email = %user.email, "an account was destroyed");
         Ok(())
     }
 
@@ -218,7 +253,7 @@ impl Accounts {
     }
 
     /// The hash, when the password is right.
-    async fn check_password(&self, user: &User, password: &str) -> Result<String, ActionError> {
+    pub(super) async fn check_password(&self, user: &User, password: &str) -> Result<String, ActionError> {
         self.limits.logins_per_account.take(&user.email)?;
         let found = self.store.user_by_email(&user.email).await?.map(|(_, hash)| hash);
         if !self.passwords.verify(password, found.as_deref()).await? {

@@ -8,12 +8,16 @@ mod allowance;
 pub mod apps;
 mod config;
 mod destroy;
+mod email;
 mod logs;
+mod mfa;
 mod passwords;
+mod payments;
 mod ps;
 mod refusals;
 mod releases;
 mod signup;
+mod ssh_keys;
 
 use std::error::Error;
 use std::time::Duration;
@@ -32,6 +36,9 @@ pub enum ActionError {
     /// Nobody is signed in, or not with these credentials.
     #[error("{0}")]
     Unauthorized(Invalid),
+    /// The password was right, and a second factor is needed too.
+    #[error("a multi-factor authentication token is needed")]
+    SecondFactorNeeded,
     /// Signed in, but not allowed; never used where the thing's existence is a secret: that is `NotFound`.
     #[error("{0}")]
     Forbidden(Invalid),

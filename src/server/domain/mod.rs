@@ -13,6 +13,7 @@ mod push;
 mod release;
 mod route_table;
 mod slug;
+mod ssh_key;
 mod workload;
 
 pub use account::{Email, User, UserId};
@@ -27,4 +28,5 @@ pub use push::Push;
 pub use release::{Release, ReleaseState, ReleaseVersion};
 pub use route_table::{Backend, Route, RouteState, RouteTable};
 pub use slug::{Slug, SlugDigest, SlugKind};
+pub use ssh_key::SshKey;
 pub use workload::{HealthCheck, Workload, WorkloadId};

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{FromRef, State};
-use axum::http::HeaderMap;
-use axum::routing::{get, patch, post, put};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::{delete, get, patch, post, put};
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -17,9 +18,13 @@ use super::auth::{SignedIn, basic};
 use super::error::HttpError;
 use super::extract::{JsonBody, Parameters};
 use super::origin::{Origin, TrustedProxies};
-use crate::api::account::{Account, ChangePassword, EmailOnly, Key, SetPassword, SignedUp, SignupSession, SignupStep};
+use crate::api::account::{
+    Account, ChangeEmail, ChangePassword, DestroyAccount, EmailOnly, Key, MailedToken, SetPassword, SignedUp,
+    SignupSession, SignupStep,
+};
 use crate::server::actions::ActionError;
 use crate::server::actions::account::{Accounts, MintedKey};
+use crate::server::domain::Email;
 
 type Shared = State<Arc<Accounts>>;
 
@@ -32,7 +37,12 @@ where
     Router::new()
         .route("/api/signup", post(signup))
         .route("/api/login", get(login))
-        .route("/api/users", get(show).patch(change_password_2017))
+        .route("/api/users", get(show).post(signup_2017).patch(change_password_2017))
+        .route("/api/users/destroy", delete(destroy))
+        .route("/api/users/email", post(change_email))
+        .route("/api/users/email/confirm", post(confirm_email))
+        .route("/api/users/email/revoke", post(revoke_email))
+        .route("/api/validate_email", get(validate_email_2017))
         .route("/api/users/change_password", patch(change_password))
         .route("/api/users/reset_password", put(request_reset).post(reset_password))
         .route("/api/users/reconfirm_email", put(resend_confirmation))
@@ -67,8 +77,19 @@ async fn signup(State(accounts): Shared, Origin(from): Origin, JsonBody(step): J
     }
 }
 
-async fn login(State(accounts): Shared, Origin(from): Origin, headers: HeaderMap) -> Answer {
-    let user = accounts.sign_in(&basic(&headers), from).await?;
+/// The query of whatever signs in by the password.
+#[derive(Deserialize)]
+struct SecondFactor {
+    mfa_token: Option<String>,
+}
+
+async fn login(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    headers: HeaderMap,
+    Parameters(query): Parameters<SecondFactor>,
+) -> Answer {
+    let user = accounts.sign_in(&basic(&headers), query.mfa_token.as_deref(), from).await?;
     ok(key(accounts.mint_key(user.id).await?))
 }
 
@@ -97,8 +118,13 @@ async fn regenerate_key(
 }
 
 /// The form of 2017: signed in by the password.
-async fn key_2017(State(accounts): Shared, Origin(from): Origin, headers: HeaderMap) -> Answer {
-    let user = accounts.sign_in(&basic(&headers), from).await?;
+async fn key_2017(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    headers: HeaderMap,
+    Parameters(query): Parameters<SecondFactor>,
+) -> Answer {
+    let user = accounts.sign_in(&basic(&headers), query.mfa_token.as_deref(), from).await?;
     created(key(accounts.replace_key(&user).await?))
 }
 
@@ -117,10 +143,11 @@ async fn change_password_2017(
     State(accounts): Shared,
     Origin(from): Origin,
     headers: HeaderMap,
+    Parameters(query): Parameters<SecondFactor>,
     JsonBody(body): JsonBody<ChangePassword>,
 ) -> Answer {
     let tried = basic(&headers);
-    let user = accounts.sign_in(&tried, from).await?;
+    let user = accounts.sign_in(&tried, query.mfa_token.as_deref(), from).await?;
     for credentials in &tried {
         match accounts.change_password(&user, &credentials.secret, &body.new_password).await {
             Err(ActionError::Invalid(why)) if why.field == "current_password" => {}
@@ -156,6 +183,55 @@ async fn resend_confirmation(
     ok(json!({ "message": "If the address waits for confirmation, a mail is on its way." }))
 }
 
+async fn destroy(
+    State(accounts): Shared,
+    SignedIn { user, .. }: SignedIn,
+    JsonBody(body): JsonBody<DestroyAccount>,
+) -> Answer {
+    accounts.destroy(&user, &body.email, &body.current_password).await?;
+    ok(json!({ "message": "Account destroyed." }))
+}
+
+async fn change_email(
+    State(accounts): Shared,
+    SignedIn { user, .. }: SignedIn,
+    JsonBody(body): JsonBody<ChangeEmail>,
+) -> Answer {
+    accounts.begin_email_change(&user, &body.current_password, &body.next_email).await?;
+    ok(json!({ "message": "A mail is on its way to the new address." }))
+}
+
+async fn confirm_email(State(accounts): Shared, Origin(from): Origin, JsonBody(body): JsonBody<MailedToken>) -> Answer {
+    ok(json!({ "email": accounts.confirm_email_change(&body.token, from).await? }))
+}
+
+async fn revoke_email(State(accounts): Shared, Origin(from): Origin, JsonBody(body): JsonBody<MailedToken>) -> Answer {
+    ok(json!({ "email": accounts.revoke_email_change(&body.token, from).await? }))
+}
+
+/// A signup of 2017 is one request without a code, so nothing would show that the address is the asker's.
+async fn signup_2017() -> Answer {
+    refuse("", "this platform confirms addresses by a code: sign up with today's client, `gigalixir signup`")
+}
+
+/// The query of `GET /api/validate_email`.
+#[derive(Deserialize)]
+struct ValidateEmail {
+    #[serde(default)]
+    email: String,
+}
+
+/// Whether it looks like an address; not whether it has an account. The one refusal whose `errors` are a plain list, as
+/// the client of 2017 reads them.
+async fn validate_email_2017(Parameters(query): Parameters<ValidateEmail>) -> Answer {
+    match Email::parse(&query.email) {
+        Ok(_) => ok(json!({})),
+        Err(why) => {
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": [why.to_string()] }))).into_response())
+        }
+    }
+}
+
 fn key(MintedKey { text, expires_at }: MintedKey) -> Key {
     Key { key: text, expires_at: expires_at.to_string() }
 }
@@ -166,3 +242,6 @@ fn refuse(field: &'static str, message: &str) -> Answer {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod extras_tests;

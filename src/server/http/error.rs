@@ -40,6 +40,8 @@ impl From<ActionError> for HttpError {
         match error {
             ActionError::Invalid(why) => of(StatusCode::UNPROCESSABLE_ENTITY, why),
             ActionError::Unauthorized(why) => of(StatusCode::UNAUTHORIZED, why),
+            // Never with a `Location`, which old clients would follow.
+            error @ ActionError::SecondFactorNeeded => Self::new(StatusCode::SEE_OTHER, "mfa_token", error.to_string()),
             ActionError::Forbidden(why) => of(StatusCode::FORBIDDEN, why),
             ActionError::Conflict(why) => of(StatusCode::CONFLICT, why),
             ActionError::NotFound(text) => Self::new(StatusCode::NOT_FOUND, "", text),

@@ -15,11 +15,14 @@ pub mod extract;
 pub mod git;
 mod health;
 mod logs;
+mod mfa;
 pub mod origin;
+mod payments;
 mod ps;
 mod releases;
 mod serve;
 mod slugs;
+mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
 mod witness;
@@ -112,6 +115,9 @@ fn routes() -> Router<Doors> {
     Router::new()
         .route("/healthz", get(health::check))
         .merge(account::routes())
+        .merge(ssh_keys::routes())
+        .merge(mfa::routes())
+        .merge(payments::routes())
         .merge(apps::routes())
         .merge(ps::routes())
         .merge(config::routes())

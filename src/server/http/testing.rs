@@ -17,12 +17,13 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::origin::TrustedProxies;
-use super::{account, dressed, health};
+use super::{account, dressed, health, mfa, payments, ssh_keys};
 use crate::server::actions::account::{AccountRules, Accounts};
 use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups, SmtpConfig};
 use crate::server::domain::Hostname;
 use crate::server::mail::Mailer;
+use crate::server::seal::Sealer;
 use crate::server::store::Store;
 
 /// A platform on a folder of its own.
@@ -94,9 +95,11 @@ impl Platform {
         let (clock, outbox) = (Clock::system(), folder.path().join("outbox"));
         let mailer = Mailer::new(smtp, &Hostname::localhost(), outbox.clone()).unwrap();
         let rules = AccountRules { signups, rates, domain: Hostname::localhost() };
-        let accounts = Accounts::new(store.clone(), mailer, rules, clock.clone()).unwrap();
+        let sealer = Arc::new(Sealer::open(&folder.path().join("key")).unwrap());
+        let accounts = Accounts::new(store.clone(), mailer, sealer, rules, clock.clone()).unwrap();
         let doors = Doors { accounts: Arc::new(accounts), store };
-        let routes = account::routes().route("/healthz", get(health::check)).route("/panic", get(panics));
+        let routes = account::routes().merge(ssh_keys::routes()).merge(mfa::routes()).merge(payments::routes());
+        let routes = routes.route("/healthz", get(health::check)).route("/panic", get(panics));
         let router = dressed(routes, 64 * 1024).with_state(doors);
         Self { router, clock, outbox, _folder: folder }
     }

@@ -52,3 +52,38 @@ pub fn password_changed(domain: &Hostname) -> Letter {
     );
     Letter { subject: format!("Your password at {domain} was changed"), body }
 }
+
+/// The token that confirms a new address.
+pub fn email_change(domain: &Hostname, token: &str, hours: i64) -> Letter {
+    let body = format!(
+        "Somebody, probably you, wants this to be the e-mail address of an account\n\
+         at the Gigalixir platform {domain}.\n\n\
+         Token: {token}\n\n\
+         It is good for {hours} hours: gigalixir account:email:confirm --token TOKEN\n\n\
+         If it was not you, do nothing.\n"
+    );
+    Letter { subject: format!("Confirm your new e-mail address at {domain}"), body }
+}
+
+/// The token that stops or undoes a change of address.
+pub fn email_change_revocable(domain: &Hostname, token: &str, days: i64) -> Letter {
+    let body = format!(
+        "Somebody, probably you, asked for another e-mail address for your account\n\
+         at the Gigalixir platform {domain}. It changes once the new\naddress is confirmed.\n\n\
+         Token: {token}\n\n\
+         If it was not you, stop or undo the change within {days} days:\n\n\
+         \x20   gigalixir account:email:revoke --token TOKEN\n\n\
+         Every API key of the account ends with it. Then set another password.\n"
+    );
+    Letter { subject: format!("Your e-mail address at {domain} is about to change"), body }
+}
+
+/// Multi-factor authentication was activated or deactivated.
+pub fn mfa_switched(domain: &Hostname, active: bool) -> Letter {
+    let what = if active { "activated" } else { "deactivated" };
+    let body = format!(
+        "Multi-factor authentication of your account at the Gigalixir platform\n{domain} was {what} just now.\n\n\
+         If it was not you, set another password at once:\n\n    gigalixir account:password:reset\n"
+    );
+    Letter { subject: format!("Multi-factor authentication at {domain} was {what}"), body }
+}

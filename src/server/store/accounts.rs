@@ -88,6 +88,15 @@ impl Store {
         })
         .await
     }
+
+    /// Ends an account and all that belongs to it, if it owns no app.
+    pub async fn destroy_user(&self, user: UserId) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            let delete = "DELETE FROM users WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM apps WHERE owner = ?1)";
+            Ok(tx.execute(delete, [user.0])? == 1)
+        })
+        .await
+    }
 }
 
 pub(super) fn insert_key(db: &Connection, user: UserId, key: &NewKey) -> Result<(), StoreError> {

@@ -6,13 +6,17 @@
 mod accounts;
 mod apps;
 mod connection;
+mod email_changes;
+mod mfa;
 mod migrations;
 mod operations;
+mod payments;
 mod releases;
 mod resets;
 mod rows;
 mod signups;
 mod slugs;
+mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
 mod workloads;
@@ -21,10 +25,13 @@ use std::path::Path;
 
 pub use accounts::{Digest, NewKey};
 pub use connection::Store;
+pub use email_changes::NewEmailChange;
+pub use mfa::StoredMfa;
 pub use operations::{Commit, Kind, Operation, OperationId, PushRef};
 pub use releases::{NewRelease, StoredRelease};
 pub use signups::{CodeCheck, Finish, NewSignup, Signup, SignupsRule};
 pub use slugs::SlugId;
+pub use ssh_keys::StoredSshKey;
 pub use workloads::{StoredWorkload, WorkloadState};
 
 /// Why the store refused.

@@ -84,9 +84,10 @@ impl Platform {
             app_url: Url::parse("http://example.com:8080").unwrap(),
             git_url: Url::parse("http://git.example.com:4000").unwrap(),
         };
+        let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
         let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain };
-        let accounts = Arc::new(Accounts::new(store.clone(), mailer, rules, Clock::system()).unwrap());
+        let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
         let mut keys = std::collections::HashMap::new();
         for email in [ANN, BEN] {
             let user = testing::user(&store, email).await;

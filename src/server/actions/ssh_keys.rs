@@ -1,0 +1,44 @@
+//! The ssh keys of an account: they open what ssh serves, for all its apps.
+
+use super::ActionError;
+use super::account::Accounts;
+use crate::server::domain::{Invalid, SshKey, User};
+use crate::server::store::{StoreError, StoredSshKey};
+
+/// Keys of one account.
+const KEYS: u32 = 50;
+
+impl Accounts {
+    /// All keys, oldest first.
+    pub async fn ssh_keys(&self, user: &User) -> Result<Vec<StoredSshKey>, ActionError> {
+        Ok(self.store.ssh_keys(user.id).await?)
+    }
+
+    /// Adds a key.
+    pub async fn add_ssh_key(&self, user: &User, text: &str) -> Result<StoredSshKey, ActionError> {
+        let key = SshKey::parse(text)?;
+        let fingerprint = key.to_string();
+        match self.store.add_ssh_key(user.id, key, KEYS).await {
+            Ok(Some(stored)) => {
+                tracing::info!(account.email = %user.email, key.fingerprint = fingerprint, "an ssh key was added");
+                Ok(stored)
+            }
+            Ok(None) => Err(ActionError::invalid("ssh_key", format!("is one too many: an account has at most {KEYS}"))),
+            Err(StoreError::Taken) => Err(ActionError::invalid("ssh_key", "has already been added")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a key by its number.
+    pub async fn remove_ssh_key(&self, user: &User, id: &str) -> Result<(), ActionError> {
+        let missing = || ActionError::NotFound(format!("no ssh key `{}`", id.chars().take(40).collect::<String>()));
+        let number = id.trim().parse().map_err(|_| match id.trim() {
+            "" => ActionError::Invalid(Invalid::new("id", "can't be blank")),
+            _ => missing(),
+        })?;
+        match self.store.remove_ssh_key(user.id, number).await {
+            Err(StoreError::NotFound) => Err(missing()),
+            done => Ok(done?),
+        }
+    }
+}
