@@ -111,7 +111,10 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let key = data.join("secret.key");
     // A new key would open nothing of what the old one sealed.
     if database.exists() && !key.exists() {
-        bail!("`{}` is missing, and the database's secrets open with nothing else: restore it from a backup", key.display());
+        bail!(
+            "`{}` is missing, and the database's secrets open with nothing else: restore it from a backup",
+            key.display()
+        );
     }
     let store = Store::open(&database).with_context(|| format!("`{}`", database.display()))?;
     let sealer = Arc::new(Sealer::open(&key)?);

@@ -87,15 +87,19 @@ class PeakAnon:
 
     @staticmethod
     def now(pid):
+        anon, children = {}, {}
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                status = open(f"/proc/{entry}/status").read()
+                anon[int(entry)] = int(re.search(r"RssAnon:\s+(\d+)", status).group(1))
+                children.setdefault(int(re.search(r"PPid:\s+(\d+)", status).group(1)), []).append(int(entry))
+            except (OSError, AttributeError):
+                pass
         total, todo = 0, [pid]
         while todo:
             one = todo.pop()
-            try:
-                total += int(re.search(r"RssAnon:\s+(\d+)", open(f"/proc/{one}/status").read()).group(1))
-                for task in os.listdir(f"/proc/{one}/task"):
-                    todo += [int(c) for c in open(f"/proc/{one}/task/{task}/children").read().split()]
-            except (OSError, AttributeError):
-                pass
+            total += anon.get(one, 0)
+            todo += children.get(one, [])
         return total / 1024
 
     def __enter__(self):
