@@ -1,8 +1,9 @@
 //! The process around the platform: one per data folder, ended by SIGTERM or Ctrl-C, silent about nothing unsafe.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `gigalixir server` to its end. Errors are told on standard error.
 pub fn main(flags: &Overrides) -> ExitCode {
+    give_large_blocks_back();
     match run(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -36,6 +38,18 @@ fn run(flags: &Overrides) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers.clamp(2, 16)).enable_all().build()?;
     runtime.block_on(serve(config))
+}
+
+/// glibc keeps blocks up to the size of the largest one that was ever freed: after the first password that is 19 MiB of
+/// argon2's for ever. A fixed threshold gives them back; it is read once, when a program starts, so this one starts anew.
+fn give_large_blocks_back() {
+    const THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
+    if std::env::var_os(THRESHOLD).is_none()
+        && let Ok(program) = std::env::current_exe()
+    {
+        // Returns only if it failed; then memory is all that is lost.
+        let _ = Command::new(program).args(std::env::args_os().skip(1)).env(THRESHOLD, (1 << 20).to_string()).exec();
+    }
 }
 
 async fn serve(config: ServerConfig) -> anyhow::Result<()> {
