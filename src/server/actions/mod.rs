@@ -3,13 +3,18 @@
 //! Doors (`http`, later `ssh`) call these and nothing below; a rule that stands here holds at every door. Nothing
 //! here knows of status codes: [`ActionError`] says what kind of refusal it is, the door says it in its own language.
 
+mod access;
 pub mod account;
+mod activity;
 mod allowance;
 pub mod apps;
 mod config;
 mod destroy;
+mod domains;
 mod logs;
+mod maintenance;
 mod passwords;
+mod permissions;
 mod ps;
 mod refusals;
 mod releases;

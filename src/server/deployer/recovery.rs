@@ -56,6 +56,7 @@ impl Deployer {
         for app in rooms.store.all_apps().await? {
             let live = rooms.store.live_release(app.id).await?;
             self.0.fleet.add_app(app.id, &app.name, live.is_some_and(|release| release.slug.is_some()));
+            self.0.fleet.set_front(app.id, &app.name, rooms.store.front(app.id).await?);
         }
         for stored in rooms.store.all_workloads().await? {
             self.0.fleet.add(rooms.releases.open_workload(&stored)?, stored.state);

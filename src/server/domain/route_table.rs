@@ -25,6 +25,8 @@ pub struct Route {
 pub enum RouteState {
     /// Proxy to one of these; never empty.
     Serving(Vec<Backend>),
+    /// Its people have closed it for a while, whatever runs.
+    Maintenance,
     /// The app was never deployed.
     NothingDeployed,
     /// `web` is scaled to 0.

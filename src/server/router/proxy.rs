@@ -127,6 +127,7 @@ async fn proxy(
 fn ready(target: &Target) -> Result<(), Page> {
     match target.state() {
         RouteState::Serving(_) => Ok(()),
+        RouteState::Maintenance => Err(Page::Maintenance),
         RouteState::NothingDeployed => Err(Page::NothingDeployed),
         RouteState::ScaledToZero => Err(Page::ScaledToZero),
         RouteState::Failing => Err(Page::Failing),

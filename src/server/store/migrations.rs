@@ -5,7 +5,11 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Keep in order; never change one that has been released.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_accounts.sql"), include_str!("migrations/0002_apps.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_accounts.sql"),
+    include_str!("migrations/0002_apps.sql"),
+    include_str!("migrations/0004_app_extras.sql"),
+];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), StoreError> {
     let known = MIGRATIONS.len() as u32;

@@ -4,10 +4,13 @@
 //! secret (config, cookies, keys) is sealed before it gets here or stored as a hash. Nothing else opens the database.
 
 mod accounts;
+mod activity;
 mod apps;
 mod connection;
+mod fronts;
 mod migrations;
 mod operations;
+mod permissions;
 mod releases;
 mod resets;
 mod rows;
@@ -20,6 +23,7 @@ mod workloads;
 use std::path::Path;
 
 pub use accounts::{Digest, NewKey};
+pub use activity::Activity;
 pub use connection::Store;
 pub use operations::{Commit, Kind, Operation, OperationId, PushRef};
 pub use releases::{NewRelease, StoredRelease};
@@ -46,6 +50,9 @@ pub enum StoreError {
     /// A row of that name is already there.
     #[error("already taken")]
     Taken,
+    /// There are as many rows of that kind as may be.
+    #[error("as many as are allowed")]
+    Full,
     /// A stored value does not parse: the database was edited by hand or is damaged.
     #[error("stored {0} is damaged")]
     Damaged(&'static str),

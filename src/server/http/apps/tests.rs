@@ -78,6 +78,8 @@ impl Platform {
         let stack = |name| Stack::parse(name).unwrap();
         let settings = AppSettings {
             per_account: 3,
+            domains_per_app: 3,
+            people_per_app: 2,
             cloud: "local",
             stacks: (stack("debian-12"), vec![stack("debian-13")]),
             domain: domain.clone(),

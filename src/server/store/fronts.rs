@@ -1,0 +1,69 @@
+//! What visitors meet before an app's replicas: its further hosts, maintenance mode.
+
+use rusqlite::{Transaction, params};
+
+use crate::server::domain::{AppId, Front, Hostname};
+
+use super::activity::record;
+use super::rows::{parsed, taken};
+use super::{Store, StoreError};
+
+impl Store {
+    /// The app's front, as it should be.
+    pub async fn front(&self, app: AppId) -> Result<Front, StoreError> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached("SELECT maintenance FROM apps WHERE id = ?1")?;
+            let mut rows = query.query_and_then([app.0], |row| row.get(0))?;
+            let maintenance = rows.next().ok_or(StoreError::NotFound)??;
+            let mut query = db.prepare_cached("SELECT fqdn FROM domains WHERE app = ?1")?;
+            let hosts = query.query_and_then([app.0], |row| parsed(row, "fqdn", Hostname::parse))?;
+            Ok(Front { maintenance, hosts: hosts.collect::<Result<_, StoreError>>()? })
+        })
+        .await
+    }
+
+    /// Gives the app a further host. [`StoreError::Taken`] if an app has it, [`StoreError::Full`] if this one has
+    /// `most` already.
+    pub async fn add_domain(&self, app: AppId, host: Hostname, most: usize, by: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            if count(tx, "SELECT count(*) FROM apps WHERE id = ?1", app)? == 0 {
+                return Err(StoreError::NotFound);
+            }
+            if count(tx, "SELECT count(*) FROM domains WHERE app = ?1", app)? >= most {
+                return Err(StoreError::Full);
+            }
+            let insert = "INSERT INTO domains (fqdn, app) VALUES (?1, ?2)";
+            tx.execute(insert, params![host.as_str(), app.0]).map_err(taken)?;
+            record(tx, app, "domain", &format!("Add the domain {host}."), &by)
+        })
+        .await
+    }
+
+    /// Takes a host away from the app. [`StoreError::NotFound`] if it has no such host.
+    pub async fn remove_domain(&self, app: AppId, host: Hostname, by: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let delete = "DELETE FROM domains WHERE fqdn = ?1 AND app = ?2";
+            if tx.execute(delete, params![host.as_str(), app.0])? == 0 {
+                return Err(StoreError::NotFound);
+            }
+            record(tx, app, "domain", &format!("Remove the domain {host}."), &by)
+        })
+        .await
+    }
+
+    /// Puts the maintenance page before the app, or takes it away. As it is already: no error, no record.
+    pub async fn set_maintenance(&self, app: AppId, on: bool, by: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let update = "UPDATE apps SET maintenance = ?2 WHERE id = ?1 AND maintenance <> ?2";
+            if tx.execute(update, params![app.0, on])? == 0 {
+                return Ok(());
+            }
+            record(tx, app, "maintenance", if on { "Maintenance mode on." } else { "Maintenance mode off." }, &by)
+        })
+        .await
+    }
+}
+
+pub(super) fn count(tx: &Transaction<'_>, sql: &str, app: AppId) -> Result<usize, StoreError> {
+    Ok(tx.prepare_cached(sql)?.query_row([app.0], |row| row.get::<_, u32>(0))? as usize)
+}
