@@ -40,20 +40,6 @@ fn every_command_has_a_summary_and_argument_help() {
 #[test]
 fn lines_that_people_type() {
     for line in [
-        "domains my-app",
-        "domains:add www.example.com",
-        "add_domain my-app www.example.com",
-        "domains:remove -a my-app www.example.com",
-        "delete_domain my-app www.example.com",
-        "maintenance:on -y",
-        "maintenance:off my-app",
-        "access",
-        "permissions my-app",
-        "access:add a@b.c --role VIEWER",
-        "add_permission my-app a@b.c",
-        "access:remove a@b.c",
-        "delete_permission my-app a@b.c",
-        "apps:activity my-app",
         "signup",
         "signup -e a@b.c",
         "signup:start -e a@b.c",
@@ -122,6 +108,30 @@ fn lines_that_people_type() {
         "version",
         "--json apps",
         "apps --json -q",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn lines_about_visitors_and_people() {
+    for line in [
+        "domains my-app",
+        "domains:add www.example.com",
+        "add_domain my-app www.example.com",
+        "domains:remove -a my-app www.example.com",
+        "delete_domain my-app www.example.com",
+        "maintenance:on -y",
+        "maintenance:off my-app",
+        "access",
+        "permissions my-app",
+        "access:add a@b.c --role VIEWER",
+        "add_permission my-app a@b.c",
+        "access:remove a@b.c",
+        "delete_permission my-app a@b.c",
+        "apps:activity my-app",
+        "ps:kill -p hello-web-1-abcde",
+        "ps:kill -a my-app --pod hello-web-1-abcde -y",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
