@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-TRY=${XDG_STATE_HOME:-$HOME/.local/state}/gigalixir-try
+TRY=$PWD/target/try
 API=${GIGALIXIR_TRY_API:-127.0.0.1:4000}
 HTTP=${GIGALIXIR_TRY_HTTP:-127.0.0.1:8080}
 EMAIL=you@example.com
@@ -42,7 +42,7 @@ install_rust() {
 }
 
 try() {
-  local started=$SECONDS
+  local started=$SECONDS clone=$PWD
   install_packages ca-certificates gcc libc6-dev make git curl bubblewrap erlang-base erlang-dev elixir
   install_rust
   stop_try
@@ -86,7 +86,7 @@ Done in $((SECONDS - started)) seconds. Next:
   export HOME=$TRY/home GIGALIXIR_HOST=http://$API PATH=$(dirname "$bin"):\$PATH
   cd $TRY/$APP          # change something, then: git commit -am "Change" && git push gigalixir main
   gigalixir ps          # and: gigalixir logs, gigalixir releases, gigalixir releases:rollback
-Stop it with:  $(cd - >/dev/null && pwd)/install.sh --stop
+Stop it with:  $clone/install.sh --stop
 END
 }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Person, Project, Server, children_of_data, get, wait_until};
+use crate::harness::{Person, Project, Server, children_of_data, get, kill, wait_until};
 
 #[test]
 fn it_is_ready_at_once_and_says_so() {
@@ -109,4 +109,53 @@ fn a_port_that_is_taken_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains(&server.api.to_string()), "{stderr}");
+}
+
+#[test]
+fn with_a_socket_that_outlives_it_visitors_do_not_notice_a_restart() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("data");
+    // An app is deployed by an ordinary server first.
+    let mut first = Server::start();
+    let ada = Person::sign_up(&first, "ada@example.com");
+    let project = Project::greeting(&ada, "hello", "one");
+    project.push(&ada);
+    let api = first.api.to_string();
+    first.terminate();
+
+    let mut holder = std::process::Command::new("python3")
+        .arg("-c")
+        .arg(include_str!("harness/activate.py"))
+        .arg(env!("CARGO_BIN_EXE_gigalixir"))
+        .args(["server", "--api", &api, "--data-dir"])
+        .arg(first.data())
+        .env("HOME", &data)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("python3");
+    let mut port = String::new();
+    let mut stdout = std::io::BufReader::new(holder.stdout.take().expect("stdout"));
+    std::io::BufRead::read_line(&mut stdout, &mut port).expect("port");
+    let address = format!("127.0.0.1:{}", port.trim()).parse().expect("address");
+    wait_until("it answers", Duration::from_secs(20), || get(address, "hello.localhost", "/").status == 200);
+
+    let server = || {
+        let all = children_of_data(&first.data());
+        all.into_iter().find(|(_, line)| line.contains(" server ") && !line.contains("python3")).map(|(pid, _)| pid)
+    };
+    for _ in 0..3 {
+        let before = server().expect("a server");
+        kill(before, rustix::process::Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(20);
+        while server().is_none_or(|pid| pid == before) {
+            assert!(Instant::now() < end, "no new server came");
+            let answer = get(address, "hello.localhost", "/");
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+        assert_eq!(get(address, "hello.localhost", "/").status, 200);
+    }
+    drop(holder.stdin.take());
+    holder.wait().expect("ends");
 }

@@ -4,9 +4,9 @@
 //! What is sealed is bound to its context (the row it stands in): moved elsewhere it does not unseal. Layout: one
 //! version byte, 12 bytes nonce, ciphertext, 16 bytes tag. Nonces are random, which is good for 2^32 seals per key.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aes_gcm::aead::{Aead, Payload};
@@ -110,22 +110,16 @@ fn read_private(path: &Path) -> std::io::Result<Zeroizing<String>> {
 fn make(path: &Path) -> std::io::Result<()> {
     let key = Zeroizing::new(rand::random::<[u8; KEY]>());
     let text = Zeroizing::new(format!("{}\n", hex::encode(&key[..])));
-    let fresh = path.with_extension(format!("new-{}", std::process::id()));
-    let written =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-    let linked = written.and_then(|()| match std::fs::hard_link(&fresh, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    std::fs::remove_file(&fresh)?;
-    linked?;
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Made with mode 0600.
+    let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
+    fresh.write_all(text.as_bytes())?;
+    fresh.as_file().sync_all()?;
+    match fresh.persist_noclobber(path) {
+        Err(refused) if refused.error.kind() != ErrorKind::AlreadyExists => return Err(refused.error),
+        _ => {}
     }
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -8,6 +8,6 @@ mod server;
 
 pub use http::{Answer, get};
 pub use person::{Person, newest_mail};
-pub use processes::{children_of_data, wait_until};
+pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;

@@ -118,7 +118,7 @@ mod tests {
             .map(|(version, state)| Release {
                 version,
                 rollback_id: String::new(),
-                sha: None,
+                sha: Some("77f6c2952129ffecccc4e56ae6b27bba1e65a1e3".to_owned()),
                 summary: String::new(),
                 created_by: String::new(),
                 created_at: String::new(),

@@ -9,7 +9,7 @@ use crate::api::app::{LastState, Pod, Scale, Status, Terminated};
 use crate::server::domain::{
     App, Exit, ExitReason, Instance, InstanceState, ProcessType, ReleaseVersion, Size, User, WorkloadId,
 };
-use crate::server::store::WorkloadState;
+use crate::server::store::{StoreError, WorkloadState};
 
 impl Apps {
     /// Every replica there is, those that are being replaced included.
@@ -41,8 +41,11 @@ impl Apps {
         let versions: HashSet<ReleaseVersion> = instances.iter().map(|instance| instance.release).collect();
         let mut shas = HashMap::new();
         for version in versions {
-            if let Some((_, slug)) = self.rooms.store.release(app.id, version).await?.slug {
-                shas.insert(version, slug.sha);
+            match self.rooms.store.release(app.id, version).await {
+                Ok(release) => shas.extend(release.slug.map(|(_, slug)| (version, slug.sha))),
+                // A replica that a killed server had half made does not know what it runs; it is on its way out.
+                Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(shas)

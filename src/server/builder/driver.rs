@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -57,6 +58,12 @@ impl Workspace {
     }
 }
 
+/// How the names of this builder's jobs begin: several servers may share a machine.
+pub(super) fn prefix(config: &BuilderConfig) -> String {
+    let digest = hex::encode(Sha256::digest(config.dir.as_os_str().as_encoded_bytes()));
+    format!("build-{}-", digest.get(..8).unwrap_or_default())
+}
+
 /// The driver's job.
 pub(super) fn job(
     request: &BuildRequest,
@@ -80,7 +87,7 @@ pub(super) fn job(
         env.push(("GIGALIXIR_ELIXIR_MIRROR", mirror.as_str()));
     }
     Job {
-        name: format!("build-{}-{}", request.app, Uuid::new_v4().simple()),
+        name: format!("{}{}-{}", prefix(config), request.app, Uuid::new_v4().simple()),
         program: "/tmp/driver".to_owned(),
         args: vec![packs.to_string()],
         env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),

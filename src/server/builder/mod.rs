@@ -128,6 +128,7 @@ impl Builder {
             fs::remove_dir_all(&dir)?;
             fs::create_dir(&dir)?;
         }
+        sandbox.clear(&driver::prefix(&config));
         let builtin = Builtin::unpack(&config.dir.join("builtin"))?;
         let http = reqwest::Client::builder().build().map_err(io::Error::other)?;
         let packs = Packs { builtin, dir: config.dir.join("packs"), allowed: config.buildpacks_dir.clone(), git, http };

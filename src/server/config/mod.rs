@@ -190,7 +190,7 @@ pub struct Rates {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BuilderConfig {
-    /// Where precompiled Erlang and Elixir come from, when not from hex.pm's builds.
+    /// Where precompiled Erlang and Elixir come from when the machine's own do not fit; without it they cannot be had.
     pub elixir_mirror: Option<Url>,
     /// Buildpacks found here by name go before the built-in ones.
     pub buildpacks_dir: Option<PathBuf>,

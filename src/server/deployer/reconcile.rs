@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::server::domain::{ExitReason, Instance};
 use crate::server::runtime::InstanceEvent;
 use crate::server::store::WorkloadState;
 
@@ -48,9 +47,9 @@ impl Deployer {
         if let InstanceEvent::Changed(now) = event
             && has_crashed(before.as_ref(), now)
         {
+            // The app's log has it from the runtime, which knows when it will be started again.
             let app = &now.workload.app;
             tracing::warn!(app.name = %app, instance.name = now.name, restarts = now.restarts, "A replica ended by itself.");
-            self.0.rooms.log.platform(app, obituary(now));
         }
     }
 
@@ -85,16 +84,4 @@ impl Deployer {
         }
         Ok(())
     }
-}
-
-fn obituary(instance: &Instance) -> String {
-    let Instance { name, index, workload, .. } = instance;
-    let how = match &instance.last_exit {
-        Some(exit) if exit.reason == ExitReason::OOMKilled => {
-            "was killed for using more memory than its size".to_owned()
-        }
-        Some(exit) => format!("ended with code {}", exit.code),
-        None => "ended".to_owned(),
-    };
-    format!("{}.{index} ({name}) {how} and is started again.", workload.process)
 }

@@ -168,8 +168,8 @@ impl Platform {
     }
 }
 
-/// The code or token of a mail: the indented line's last word.
+/// The code or token of a mail, which stands on a line of its own.
 pub(crate) fn secret_in(mail: &str) -> String {
-    let indented = mail.lines().rfind(|line| line.starts_with("    ")).unwrap_or_else(|| panic!("no secret in {mail}"));
-    indented.split_whitespace().last().unwrap().to_owned()
+    let secret = mail.lines().find_map(|line| line.strip_prefix("Code: ").or(line.strip_prefix("Token: ")));
+    secret.unwrap_or_else(|| panic!("no secret in {mail}")).to_owned()
 }

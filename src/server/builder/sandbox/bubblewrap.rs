@@ -31,15 +31,8 @@ pub struct BubblewrapSandbox {
 }
 
 impl BubblewrapSandbox {
-    /// With cgroups, if the machine lets us make some, below a root that only builds use: what a killed server left
-    /// there is ended.
+    /// With cgroups, if the machine lets us make some.
     pub fn new(cgroups: Option<Cgroups>) -> Self {
-        let left = cgroups.iter().flat_map(|all| all.list().into_iter().map(|name| all.open(&name)));
-        for group in left {
-            if let Err(error) = group.kill_all().and_then(|()| group.remove()) {
-                tracing::warn!(%error, "an earlier build's control group cannot be cleared away");
-            }
-        }
         Self { cgroups }
     }
 
@@ -56,6 +49,16 @@ impl BubblewrapSandbox {
 
 #[async_trait]
 impl Sandbox for BubblewrapSandbox {
+    /// Its processes died with the server; the cgroups are left.
+    fn clear(&self, prefix: &str) {
+        let all = self.cgroups.iter().flat_map(|all| all.list().into_iter().map(|name| (all.open(&name), name)));
+        for (group, _) in all.filter(|(_, name)| name.starts_with(prefix)) {
+            if let Err(error) = group.kill_all().and_then(|()| group.remove()) {
+                tracing::warn!(%error, "an earlier build's control group cannot be cleared away");
+            }
+        }
+    }
+
     async fn run(&self, job: Job, progress: &Progress) -> Result<Ending, String> {
         let cgroup = self.cgroup(&job)?;
         let folders = job.folders.iter().filter(|folder| folder.writable).map(|folder| folder.host.clone()).collect();

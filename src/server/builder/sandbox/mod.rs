@@ -20,6 +20,9 @@ use crate::server::progress::Progress;
 /// A place where builds run.
 #[async_trait]
 pub trait Sandbox: Send + Sync + 'static {
+    /// Ends and removes what a killed server left of jobs whose names begin with `prefix`.
+    fn clear(&self, prefix: &str);
+
     /// Runs a job to its end, passing its output (stdout and stderr as one stream) on as it comes. Nothing of it is
     /// left when this returns, whichever way it ended.
     ///

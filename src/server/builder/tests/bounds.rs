@@ -122,6 +122,18 @@ async fn a_dropped_build_leaves_nothing() {
     }
 }
 
+#[test]
+fn a_start_clears_its_own_leavings_alone() {
+    let bench = Bench::new();
+    let own = super::super::driver::prefix(&bench.config);
+    for name in [format!("{own}my-app-1"), "build-00000000-other-1".to_owned()] {
+        bench.cgroups().create(&name, &crate::server::confine::Limits::default()).unwrap();
+    }
+    drop(bench.builder());
+    assert_eq!(bench.cgroups().list(), ["build-00000000-other-1"]);
+    bench.cgroups().open("build-00000000-other-1").remove().unwrap();
+}
+
 #[tokio::test]
 async fn nothing_of_the_platform_is_in_sight() {
     let mut bench = Bench::new();
