@@ -105,7 +105,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "logs",
         ],
     ),
-    ("Processes", &["ps", "ps:scale", "ps:restart"]),
+    ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill"]),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),
     ("Visitors", &["domains", "domains:add", "domains:remove", "maintenance:on", "maintenance:off"]),

@@ -1,6 +1,8 @@
 //! What visitors meet before an app, and who may decide it, from the terminal.
 
-use crate::harness::{Person, Project, Server, get};
+use std::time::Duration;
+
+use crate::harness::{Person, Project, Server, get, wait_until};
 
 #[test]
 fn a_domain_and_maintenance_mode_reach_visitors_at_once_and_survive_a_restart() {
@@ -69,6 +71,16 @@ fn a_collaborator_deploys_and_a_viewer_looks() {
     let people = ada.run_in(&project, &["access"]).ok();
     assert!(people.contains("ben@example.com") && people.contains("COLLABORATOR"), "{people}");
     assert!(ada.run_in(&project, &["apps:activity"]).ok().contains("ben@example.com"));
+
+    let pods =
+        || -> serde_json::Value { serde_json::from_str(&ben.run_in(&project, &["ps", "--json"]).ok()).expect("json") };
+    let pod = pods()["pods"][0]["name"].as_str().expect("name").to_owned();
+    ben.run_in(&project, &["ps:kill", "--pod", &pod, "-y"]).ok();
+    wait_until("another replica serves", Duration::from_secs(20), || {
+        let now = pods();
+        now["pods"][0]["name"] != pod.as_str() && now["pods"][0]["status"] == "Healthy" && now["replicas_running"] == 1
+    });
+    assert!(server.visit("hello", "/").body.starts_with("two "));
 
     ada.run(&["delete_permission", "hello", "ben@example.com"]).ok();
     let _ = ben.git(&project, &["ls-remote", "gigalixir"]).fails();

@@ -131,6 +131,9 @@ pub enum Command {
     /// Restart an app without a gap
     #[command(name = "ps:restart", visible_alias = "restart")]
     PsRestart(ps::Restart),
+    /// End one replica and put a new one in its place
+    #[command(name = "ps:kill")]
+    PsKill(ps::Kill),
     /// Show an app's variables
     #[command(visible_alias = "configs")]
     Config(config::List),
@@ -199,6 +202,7 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::Ps(args) => ps::status(client, args).await,
         Command::PsScale(args) => ps::scale(client, args).await,
         Command::PsRestart(args) => ps::restart(client, args).await,
+        Command::PsKill(args) => ps::kill(client, args).await,
         Command::Config(args) => config::list(client, args).await,
         Command::ConfigGet(args) => config::get(client, args).await,
         Command::ConfigSet(args) => config::set(client, args).await,

@@ -26,6 +26,8 @@ pub(super) enum Action {
     Scale,
     /// Starting replicas anew.
     Restart,
+    /// Ending one replica, for a new one.
+    Kill,
     /// Changing what the next build is built on.
     SetStack,
     /// Adding and removing custom domains.
@@ -52,6 +54,7 @@ impl Action {
             Self::RollBack => (Role::Collaborator, "roll it back"),
             Self::Scale => (Role::Collaborator, "scale it"),
             Self::Restart => (Role::Collaborator, "restart it"),
+            Self::Kill => (Role::Collaborator, "kill its replicas"),
             Self::SetStack => (Role::Collaborator, "change its stack"),
             Self::Route => (Role::Collaborator, "change its domains"),
             Self::Maintain => (Role::Collaborator, "switch its maintenance mode"),

@@ -68,6 +68,17 @@ impl Apps {
         })
     }
 
+    /// Ends one replica and puts a new one in its place; returns when the new one is on its way.
+    pub async fn kill(&self, user: &User, name: &str, replica: &str) -> Result<(), ActionError> {
+        let app = self.may(user, name, Action::Kill).await?;
+        if !self.rooms.deployer.kill(&app, replica, user.email.to_string()).await? {
+            let text = format!("there is no replica `{}`; `gigalixir ps` lists them", replica.escape_debug());
+            return Err(ActionError::NotFound(text));
+        }
+        self.rooms.logs.platform(&app.name, format!("{replica} killed by {}", user.email));
+        Ok(())
+    }
+
     /// Replaces every replica by a new one of the same release, new beside old.
     pub async fn restart(&self, user: &User, name: &str) -> Result<(), ActionError> {
         let app = self.may(user, name, Action::Restart).await?;

@@ -1,5 +1,5 @@
-//! Who did what to an app. Written in the transaction of the deed itself, so there is no deed without a record and no
-//! record without a deed. Bounded per app; the oldest go.
+//! Who did what to an app. Written in the transaction of the deed itself where the deed is in the database, so there
+//! is neither without the other. Bounded per app; the oldest go.
 
 use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
@@ -33,6 +33,11 @@ impl Store {
             query.query_and_then([app.0], activity)?.collect()
         })
         .await
+    }
+
+    /// Records that a replica was killed, the one deed that changes nothing else here.
+    pub async fn record_kill(&self, app: AppId, replica: String, by: String) -> Result<(), StoreError> {
+        self.write(move |tx| record(tx, app, "kill", &format!("Kill the replica {replica}."), &by)).await
     }
 }
 

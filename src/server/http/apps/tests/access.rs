@@ -23,6 +23,7 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("POST", "/releases/{which}/rollback", json!(null), Collaborator),
         ("PUT", "/scale", json!({"replicas": 1}), Collaborator),
         ("PUT", "/restart", json!(null), Collaborator),
+        ("DELETE", "/pods/{pod}", json!(null), Collaborator),
         ("PUT", "/stack", json!({"stack": "debian-12"}), Collaborator),
         ("POST", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("DELETE", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
@@ -80,7 +81,9 @@ async fn everybody_may_what_their_role_may_and_no_more() {
             platform.ann("DELETE", "/api/apps/hill/permissions", json!({"email": DAN})).await;
         }
         for (method, path, body, least) in table() {
-            let path = path.replace("{which}", "1").replace("/logs", "/logs?follow=False");
+            let pods = platform.ann("GET", "/api/apps/hill/status", json!(null)).await;
+            let pod = pods["pods"][0]["name"].as_str().unwrap().to_owned();
+            let path = path.replace("{which}", "1").replace("{pod}", &pod).replace("/logs", "/logs?follow=False");
             let response = platform.send(who, method, &format!("/api/apps/hill{path}"), body.clone()).await;
             let status = response.status().as_u16();
             let text = response.into_body().collect().await.unwrap().to_bytes();
@@ -89,7 +92,7 @@ async fn everybody_may_what_their_role_may_and_no_more() {
             match role {
                 None => {
                     let absent = platform.ask(who, method, &format!("/api/apps/dale{path}"), body).await.1;
-                    assert_eq!((status, &text), (404, &absent.to_string().replace("dale", "hill")), "{seen}");
+                    assert_eq!((status, &text), (404, &absent.to_string().replace("`dale`", "`hill`")), "{seen}");
                 }
                 Some(role) if role < least => {
                     let needs = format!("your role in `hill` is {}: ", role.as_str());

@@ -91,6 +91,32 @@ async fn maintenance_mode_stands_before_the_app_until_it_is_switched_off() {
 }
 
 #[tokio::test]
+async fn a_killed_replica_is_replaced_by_a_new_one() {
+    let platform = Platform::new().await;
+    platform.ann("POST", "/api/apps", json!({"unique_name": "hill"})).await;
+    platform.push("hill", "web: serve", "1").await;
+    let pods = || async { platform.ann("GET", "/api/apps/hill/status", json!(null)).await["pods"].take() };
+    let before = pods().await[0]["name"].as_str().unwrap().to_owned();
+    let (status, answer) = platform.ask(ANN, "DELETE", &format!("/api/apps/hill/pods/{before}"), json!(null)).await;
+    assert_eq!(status, 202, "{answer}");
+    // The runtime's word travels to the fleet by itself.
+    let after = async {
+        loop {
+            let now = pods().await;
+            if now[0]["name"] != json!(before) && now[0]["status"] == "Healthy" {
+                return now;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let after = tokio::time::timeout(Duration::from_secs(10), after).await.unwrap();
+    assert_eq!(after.as_array().unwrap().len(), 1);
+    let (status, text) = platform.refused("DELETE", &format!("/api/apps/hill/pods/{before}"), json!(null)).await;
+    assert!(status == 404 && text.contains("gigalixir ps"), "{text}");
+    assert_eq!(platform.ann("GET", "/api/apps/hill/activity", json!(null)).await[0]["kind"], "kill");
+}
+
+#[tokio::test]
 async fn activity_tells_who_did_what_and_no_secret() {
     let platform = Platform::new().await;
     platform.ann("POST", "/api/apps", json!({"unique_name": "hill"})).await;
