@@ -72,13 +72,19 @@ fn a_collaborator_deploys_and_a_viewer_looks() {
     assert!(people.contains("ben@example.com") && people.contains("COLLABORATOR"), "{people}");
     assert!(ada.run_in(&project, &["apps:activity"]).ok().contains("ben@example.com"));
 
-    let pods =
-        || -> serde_json::Value { serde_json::from_str(&ben.run_in(&project, &["ps", "--json"]).ok()).expect("json") };
-    let pod = pods()["pods"][0]["name"].as_str().expect("name").to_owned();
-    ben.run_in(&project, &["ps:kill", "--pod", &pod, "-y"]).ok();
+    // Those of the release before may still be on their way out.
+    let healthy = || -> Vec<String> {
+        let status: serde_json::Value =
+            serde_json::from_str(&ben.run_in(&project, &["ps", "--json"]).ok()).expect("json");
+        let pods = status["pods"].as_array().expect("pods").iter().filter(|pod| pod["status"] == "Healthy");
+        pods.map(|pod| pod["name"].as_str().expect("name").to_owned()).collect()
+    };
+    let before = healthy();
+    assert_eq!(before.len(), 1);
+    ben.run_in(&project, &["ps:kill", "--pod", &before[0], "-y"]).ok();
     wait_until("another replica serves", Duration::from_secs(20), || {
-        let now = pods();
-        now["pods"][0]["name"] != pod.as_str() && now["pods"][0]["status"] == "Healthy" && now["replicas_running"] == 1
+        let now = healthy();
+        now.len() == 1 && now != before
     });
     assert!(server.visit("hello", "/").body.starts_with("two "));
 
