@@ -108,7 +108,19 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill"]),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),
-    ("Visitors", &["domains", "domains:add", "domains:remove", "maintenance:on", "maintenance:off"]),
+    (
+        "Visitors",
+        &[
+            "domains",
+            "domains:add",
+            "domains:remove",
+            "maintenance:on",
+            "maintenance:off",
+            "canary",
+            "canary:set",
+            "canary:unset",
+        ],
+    ),
     ("People", &["access", "access:add", "access:remove"]),
     (
         "Account",

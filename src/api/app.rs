@@ -169,7 +169,7 @@ pub struct Maintenance {
 /// An entry of `GET /api/apps/A/activity`, newest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Activity {
-    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `stack`, `domain`, `access`, `maintenance`.
+    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `stack`, `domain`, `access`, `maintenance`, `canary`.
     pub kind: String,
     /// What, for people.
     pub summary: String,

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod account;
 pub mod app;
+pub mod canary;
 pub mod domain;
 pub mod log;
 pub mod release;

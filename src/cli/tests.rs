@@ -130,6 +130,9 @@ fn lines_about_visitors_and_people() {
         "access:remove a@b.c",
         "delete_permission my-app a@b.c",
         "apps:activity my-app",
+        "canary",
+        "canary:set -c next -w 5",
+        "canary:unset -c next",
         "ps:kill -p hello-web-1-abcde",
         "ps:kill -a my-app --pod hello-web-1-abcde -y",
     ] {

@@ -7,6 +7,7 @@ pub mod access;
 pub mod account;
 pub mod activity;
 pub mod apps;
+pub mod canary;
 pub mod config;
 pub mod domains;
 pub mod git;
@@ -111,6 +112,14 @@ pub enum Command {
     /// Take somebody's access to an app away
     #[command(name = "access:remove", visible_alias = "delete_permission")]
     AccessRemove(access::Remove),
+    /// Show which app gets a part of an app's visitors
+    Canary(canary::List),
+    /// Send a part of an app's visitors to another app
+    #[command(name = "canary:set")]
+    CanarySet(canary::Set),
+    /// Send all visitors to the app itself again
+    #[command(name = "canary:unset")]
+    CanaryUnset(canary::Unset),
     /// Show visitors a maintenance page instead of the app
     #[command(name = "maintenance:on")]
     MaintenanceOn(maintenance::Switch),
@@ -195,6 +204,9 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::Access(args) => access::list(client, args).await,
         Command::AccessAdd(args) => access::add(client, args).await,
         Command::AccessRemove(args) => access::remove(client, args).await,
+        Command::Canary(args) => canary::list(client, args).await,
+        Command::CanarySet(args) => canary::set(client, args).await,
+        Command::CanaryUnset(args) => canary::unset(client, args).await,
         Command::MaintenanceOn(args) => maintenance::switch(client, args, true).await,
         Command::MaintenanceOff(args) => maintenance::switch(client, args, false).await,
         Command::GitRemote(args) => git::set(client, args).await,

@@ -32,6 +32,8 @@ pub(super) enum Action {
     SetStack,
     /// Adding and removing custom domains.
     Route,
+    /// Sending visitors from or to another app.
+    Divide,
     /// Maintenance mode.
     Maintain,
     /// Giving and taking roles.
@@ -57,6 +59,7 @@ impl Action {
             Self::Kill => (Role::Collaborator, "kill its replicas"),
             Self::SetStack => (Role::Collaborator, "change its stack"),
             Self::Route => (Role::Collaborator, "change its domains"),
+            Self::Divide => (Role::Collaborator, "send visitors to or from it"),
             Self::Maintain => (Role::Collaborator, "switch its maintenance mode"),
             Self::Share => (Role::Owner, "change who has access to it"),
             Self::Rename => (Role::Owner, "rename it"),

@@ -8,6 +8,7 @@ pub mod account;
 mod activity;
 mod allowance;
 pub mod apps;
+mod canary;
 mod config;
 mod destroy;
 mod domains;

@@ -93,11 +93,21 @@ impl Fleet {
         if let Some(gone) = apps.remove(app) {
             self.publish_without(&apps, app, &self.hosts(app, &gone.front));
         }
+        // Whoever has its name next has not been asked for its visitors.
+        let mut left = Vec::new();
+        for (name, fleet) in apps.iter_mut() {
+            if fleet.front.canary.take_if(|canary| canary.app == *app).is_some() {
+                left.push(name.clone());
+            }
+        }
+        left.iter().for_each(|name| self.publish(&apps, name));
     }
 
     /// What visitors meet before the replicas. Nothing happens if the name is another app's by now.
-    pub(super) fn set_front(&self, id: AppId, app: &AppName, front: Front) {
+    /// A canary that is no more, or not yet known, is none.
+    pub(super) fn set_front(&self, id: AppId, app: &AppName, mut front: Front) {
         let mut apps = self.lock();
+        front.canary.take_if(|canary| !apps.contains_key(&canary.app));
         if let Some(fleet) = apps.get_mut(app).filter(|fleet| fleet.id == id) {
             let before = std::mem::replace(&mut fleet.front, front);
             let gone: Vec<_> = before.hosts.difference(&fleet.front.hosts).cloned().collect();
@@ -299,10 +309,11 @@ impl AppFleet {
 
     fn route(&self, app: &AppName) -> Route {
         if self.front.maintenance {
-            return Route { app: app.clone(), state: RouteState::Maintenance };
+            return Route { app: app.clone(), state: RouteState::Maintenance, canary: None };
         }
         let web = self.serving().filter(|workload| workload.id.process.is_web());
-        Route { app: app.clone(), state: route_state(self.deployed, web, self.instances.values()) }
+        let state = route_state(self.deployed, web, self.instances.values());
+        Route { app: app.clone(), state, canary: self.front.canary.clone() }
     }
 }
 

@@ -1,9 +1,9 @@
-//! What visitors meet before the replicas: further hosts, the maintenance page. The database first, then the table at
+//! What visitors meet before the replicas: further hosts, the maintenance page, a canary. The database first, then the table at
 //! once: no replica is touched, and no operation that is under way is waited for.
 
 use std::future::Future;
 
-use crate::server::domain::{App, Hostname};
+use crate::server::domain::{App, AppName, Hostname};
 use crate::server::store::{Store, StoreError};
 
 use super::Deployer;
@@ -25,6 +25,18 @@ impl Deployer {
     pub async fn set_maintenance(&self, app: &App, on: bool, by: String) -> Result<(), StoreError> {
         let id = app.id;
         self.change_front(app, move |store| async move { store.set_maintenance(id, on, by).await }).await
+    }
+
+    /// Sends some of the app's visitors to another app.
+    pub async fn set_canary(&self, app: &App, canary: &App, weight: u8, by: String) -> Result<(), StoreError> {
+        let (id, canary) = (app.id, canary.id);
+        self.change_front(app, move |store| async move { store.set_canary(id, canary, weight, by).await }).await
+    }
+
+    /// Sends them all to the app itself; errors as [`Store::remove_canary`].
+    pub async fn remove_canary(&self, app: &App, canary: AppName, by: String) -> Result<(), StoreError> {
+        let id = app.id;
+        self.change_front(app, move |store| async move { store.remove_canary(id, canary, by).await }).await
     }
 
     /// To the end even if the caller goes away, one at a time: what is published is what is stored, in that order.

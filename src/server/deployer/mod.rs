@@ -5,7 +5,7 @@
 //! ([`plan`], [`wishes`]), how it is carried out ([`rollout`], [`health`], [`retire`]), how reality is held to the
 //! database ([`reconcile`], [`recovery`]), and what visitors see of it ([`fleet`], [`routes`], [`front`]).
 //!
-//! Deliberately absent: hot upgrades and canaries: issues of their own.
+//! Deliberately absent: hot upgrades: an issue of their own.
 
 mod changes;
 mod destroy;

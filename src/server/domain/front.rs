@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::Hostname;
+use super::{AppName, Hostname};
 
 /// What visitors meet before an app's replicas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,4 +9,15 @@ pub struct Front {
     pub hosts: BTreeSet<Hostname>,
     /// Whether they read the maintenance page, whatever runs.
     pub maintenance: bool,
+    /// Who gets some of them.
+    pub canary: Option<Canary>,
+}
+
+/// Another app that gets a part of an app's visitors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// Which.
+    pub app: AppName,
+    /// Percent of the visitors, 0 to 100.
+    pub weight: u8,
 }

@@ -21,7 +21,7 @@ pub use account::{Email, User, UserId};
 pub use app::{App, AppId};
 pub use config_vars::ConfigVars;
 pub use formation::{Formation, Size};
-pub use front::Front;
+pub use front::{Canary, Front};
 pub use instance::{Exit, ExitReason, Instance, InstanceState};
 pub use invalid::Invalid;
 pub use log_line::{LogLine, LogSource};

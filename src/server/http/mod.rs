@@ -11,6 +11,7 @@ mod activity;
 pub mod answer;
 mod apps;
 pub mod auth;
+mod canaries;
 mod config;
 mod domains;
 pub mod error;
@@ -122,6 +123,7 @@ fn routes() -> Router<Doors> {
         .merge(releases::routes())
         .merge(logs::routes())
         .merge(domains::routes())
+        .merge(canaries::routes())
         .merge(maintenance::routes())
         .merge(access::routes())
         .merge(activity::routes())

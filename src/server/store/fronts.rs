@@ -1,8 +1,8 @@
-//! What visitors meet before an app's replicas: its further hosts, maintenance mode.
+//! What visitors meet before an app's replicas: its further hosts, maintenance mode, a canary.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
-use crate::server::domain::{AppId, Front, Hostname};
+use crate::server::domain::{AppId, AppName, Canary, Front, Hostname};
 
 use super::activity::record;
 use super::rows::{parsed, taken};
@@ -17,7 +17,13 @@ impl Store {
             let maintenance = rows.next().ok_or(StoreError::NotFound)??;
             let mut query = db.prepare_cached("SELECT fqdn FROM domains WHERE app = ?1")?;
             let hosts = query.query_and_then([app.0], |row| parsed(row, "fqdn", Hostname::parse))?;
-            Ok(Front { maintenance, hosts: hosts.collect::<Result<_, StoreError>>()? })
+            let hosts = hosts.collect::<Result<_, StoreError>>()?;
+            let mut query = db.prepare_cached(
+                "SELECT name, weight FROM canaries JOIN apps ON apps.id = canary WHERE canaries.app = ?1",
+            )?;
+            let canary = query.query_row([app.0], |row| Ok((parsed(row, "name", AppName::parse), row.get("weight")?)));
+            let canary = canary.optional()?.map(|(app, weight)| Ok::<_, StoreError>(Canary { app: app?, weight }));
+            Ok(Front { maintenance, hosts, canary: canary.transpose()? })
         })
         .await
     }
@@ -47,6 +53,33 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             record(tx, app, "domain", &format!("Remove the domain {host}."), &by)
+        })
+        .await
+    }
+
+    /// Sends `weight` percent of the app's visitors to another app, in the place of the one there was.
+    pub async fn set_canary(&self, app: AppId, canary: AppId, weight: u8, by: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let name = tx.query_row("SELECT name FROM apps WHERE id = ?1", [canary.0], |row| row.get::<_, String>(0));
+            let name = name.optional()?.ok_or(StoreError::NotFound)?;
+            if count(tx, "SELECT count(*) FROM apps WHERE id = ?1", app)? == 0 {
+                return Err(StoreError::NotFound);
+            }
+            let replace = "INSERT OR REPLACE INTO canaries (app, canary, weight) VALUES (?1, ?2, ?3)";
+            tx.execute(replace, params![app.0, canary.0, weight])?;
+            record(tx, app, "canary", &format!("Send {weight} % of the visitors to {name}."), &by)
+        })
+        .await
+    }
+
+    /// Sends all of the app's visitors to itself again. [`StoreError::NotFound`] if that is not their canary.
+    pub async fn remove_canary(&self, app: AppId, canary: AppName, by: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let delete = "DELETE FROM canaries WHERE app = ?1 AND canary = (SELECT id FROM apps WHERE name = ?2)";
+            if tx.execute(delete, params![app.0, canary.as_str()])? == 0 {
+                return Err(StoreError::NotFound);
+            }
+            record(tx, app, "canary", &format!("Send no visitors to {canary}."), &by)
         })
         .await
     }

@@ -7,6 +7,14 @@ CREATE TABLE domains (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX domains_app ON domains (app, fqdn);
 
+-- Another app that gets `weight` percent of an app's visitors.
+CREATE TABLE canaries (
+  app INTEGER PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
+  canary INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+  weight INTEGER NOT NULL
+) STRICT;
+CREATE INDEX canaries_canary ON canaries (canary);
+
 -- Who has a role in an app beside its owner.
 CREATE TABLE permissions (
   app INTEGER NOT NULL REFERENCES apps (id) ON DELETE CASCADE,

@@ -27,6 +27,9 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("PUT", "/stack", json!({"stack": "debian-12"}), Collaborator),
         ("POST", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("DELETE", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
+        ("GET", "/canaries", json!(null), Viewer),
+        ("PUT", "/canaries", json!({"canary": "dell", "weight": 5}), Collaborator),
+        ("DELETE", "/canaries/{canary}", json!(null), Collaborator),
         ("PUT", "/maintenance", json!({"enable": true}), Collaborator),
         ("POST", "/permissions", json!({"email": CAT, "role": "VIEWER"}), Owner),
         ("DELETE", "/permissions", json!({"email": CAT}), Owner),
@@ -69,7 +72,10 @@ async fn everybody_may_what_their_role_may_and_no_more() {
     let platform = Platform::new().await;
     platform.ann("POST", "/api/apps", json!({"unique_name": "hill"})).await;
     platform.push("hill", "web: serve", "1").await;
-    platform.ann("POST", "/api/apps/hill/permissions", json!({"email": BEN})).await;
+    platform.ann("POST", "/api/apps", json!({"unique_name": "dell"})).await;
+    for app in ["hill", "dell"] {
+        platform.ann("POST", &format!("/api/apps/{app}/permissions"), json!({"email": BEN})).await;
+    }
     for (who, role) in
         [(CAT, None), (DAN, Some(Role::Viewer)), (BEN, Some(Role::Collaborator)), (ANN, Some(Role::Owner))]
     {
@@ -83,7 +89,11 @@ async fn everybody_may_what_their_role_may_and_no_more() {
         for (method, path, body, least) in table() {
             let pods = platform.ann("GET", "/api/apps/hill/status", json!(null)).await;
             let pod = pods["pods"][0]["name"].as_str().unwrap().to_owned();
-            let path = path.replace("{which}", "1").replace("{pod}", &pod).replace("/logs", "/logs?follow=False");
+            let path = path
+                .replace("{which}", "1")
+                .replace("{pod}", &pod)
+                .replace("{canary}", "dell")
+                .replace("/logs", "/logs?follow=False");
             let response = platform.send(who, method, &format!("/api/apps/hill{path}"), body.clone()).await;
             let status = response.status().as_u16();
             let text = response.into_body().collect().await.unwrap().to_bytes();

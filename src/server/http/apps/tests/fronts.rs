@@ -91,6 +91,46 @@ async fn maintenance_mode_stands_before_the_app_until_it_is_switched_off() {
 }
 
 #[tokio::test]
+async fn a_canary_is_set_changed_taken_away_and_goes_with_its_app() {
+    let platform = Platform::new().await;
+    let path = "/api/apps/hill/canaries";
+    for name in ["hill", "dale"] {
+        platform.ann("POST", "/api/apps", json!({"unique_name": name})).await;
+        platform.push(name, "web: serve", "1").await;
+    }
+    platform.ask(BEN, "POST", "/api/apps", json!({"unique_name": "bens"})).await;
+    let told = || {
+        let table = platform.deployer.routes().borrow().clone();
+        let route = &table.hosts[&Hostname::parse("hill.example.com").unwrap()];
+        route.canary.as_ref().map(|canary| (canary.app.to_string(), canary.weight))
+    };
+    for (body, status, reason) in [
+        (json!({"weight": 5}), 422, "canary"),
+        (json!({"canary": "dale"}), 422, "weight"),
+        (json!({"canary": "dale", "weight": 101}), 422, "0 to 100"),
+        (json!({"canary": "dale", "weight": -1}), 422, "0 to 100"),
+        (json!({"canary": "hill", "weight": 5}), 422, "another app"),
+        (json!({"canary": "bens", "weight": 5}), 404, "bens"),
+    ] {
+        let (found, text) = platform.refused("PUT", path, body).await;
+        assert!(found == status && text.contains(reason), "{found} {text}");
+    }
+    assert_eq!((told(), platform.ann("GET", path, json!(null)).await), (None, json!([])));
+
+    platform.ann("PUT", path, json!({"canary": "dale", "weight": 5})).await;
+    let set = platform.ann("PUT", path, json!({"weight": 30})).await;
+    assert_eq!((told(), set), (Some(("dale".into(), 30)), json!([{"canary": "dale", "weight": 30}])));
+    assert_eq!(platform.refused("DELETE", "/api/apps/hill/canaries/bens", json!(null)).await.0, 404);
+    platform.ann("DELETE", "/api/apps/hill/canaries/dale", json!(null)).await;
+    assert_eq!(told(), None);
+
+    platform.ann("PUT", path, json!({"canary": "dale", "weight": 5})).await;
+    platform.ann("DELETE", "/api/apps/dale", json!(null)).await;
+    platform.ask(BEN, "POST", "/api/apps", json!({"unique_name": "dale"})).await;
+    assert_eq!((told(), platform.ann("GET", path, json!(null)).await), (None, json!([])), "another's app of that name");
+}
+
+#[tokio::test]
 async fn a_killed_replica_is_replaced_by_a_new_one() {
     let platform = Platform::new().await;
     platform.ann("POST", "/api/apps", json!({"unique_name": "hill"})).await;
