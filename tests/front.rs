@@ -91,3 +91,23 @@ fn a_collaborator_deploys_and_a_viewer_looks() {
     ada.run(&["delete_permission", "hello", "ben@example.com"]).ok();
     let _ = ben.git(&project, &["ls-remote", "gigalixir"]).fails();
 }
+
+#[test]
+fn a_canary_gets_its_part_of_the_visitors_also_after_a_restart() {
+    let mut server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let main = Project::greeting(&ada, "hello", "one");
+    main.push(&ada);
+    let next = Project::greeting(&ada, "hello-next", "two");
+    next.push(&ada);
+    ada.run_in(&main, &["canary:set", "-c", "hello-next", "-w", "20"]).ok();
+    let part = |server: &Server| (0..50).filter(|_| server.visit("hello", "/").body.starts_with("two ")).count();
+    assert_eq!(part(&server), 10);
+    server.kill();
+    server.start_again();
+    assert_eq!(part(&server), 10);
+    assert!(server.visit("hello-next", "/").body.starts_with("two "));
+    assert!(ada.run_in(&main, &["canary"]).ok().contains("20 %"));
+    ada.run_in(&main, &["canary:unset", "-c", "hello-next"]).ok();
+    assert_eq!(part(&server), 0);
+}
