@@ -91,10 +91,37 @@ Exit codes:
 
 /// The commands as the help groups them.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Apps", &["apps", "apps:create", "apps:info", "apps:destroy", "apps:rename", "git:remote", "open", "logs"]),
-    ("Processes", &["ps", "ps:scale", "ps:restart"]),
+    (
+        "Apps",
+        &[
+            "apps",
+            "apps:create",
+            "apps:info",
+            "apps:destroy",
+            "apps:rename",
+            "apps:activity",
+            "git:remote",
+            "open",
+            "logs",
+        ],
+    ),
+    ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill"]),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),
+    (
+        "Visitors",
+        &[
+            "domains",
+            "domains:add",
+            "domains:remove",
+            "maintenance:on",
+            "maintenance:off",
+            "canary",
+            "canary:set",
+            "canary:unset",
+        ],
+    ),
+    ("People", &["access", "access:add", "access:remove"]),
     (
         "Account",
         &[

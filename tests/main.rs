@@ -15,6 +15,7 @@ mod apps;
 mod crash;
 mod deploys;
 mod examples;
+mod front;
 mod git;
 mod official;
 mod runtime_contract;

@@ -170,6 +170,26 @@ pub(crate) async fn becomes_ready_answers_and_goes<S: Stage>() {
     runtime.remove(&web.id, GRACE).await.unwrap();
 }
 
+pub(crate) async fn one_is_replaced_and_the_others_stay<S: Stage>() {
+    let stage = S::begin().await;
+    let (runtime, mut web) = (stage.runtime(), web(&stage, "shop"));
+    web.replicas = 2;
+    runtime.apply(&web).await.unwrap();
+    let before = until(&runtime, "both ready", ready(2)).await;
+    let (old, other) = (&before[0], &before[1]);
+    assert!(runtime.replace(&web.id, &old.name, GRACE).await.unwrap());
+    let fresh = |all: &[Instance]| ready(2)(all) && all.iter().all(|one| one.name != old.name);
+    let after = until(&runtime, "another in its place", fresh).await;
+    assert!(after.contains(other), "the other one was left alone: {after:#?}");
+    let new = after.iter().find(|one| one.name != other.name).unwrap();
+    assert_eq!((new.index, new.restarts), (old.index, 0));
+    assert_eq!(get(new, "/").await, "ok\n");
+    logged(&stage, "bye").await;
+    assert!(!runtime.replace(&web.id, &old.name, GRACE).await.unwrap(), "it is no more");
+    runtime.remove(&web.id, GRACE).await.unwrap();
+    assert!(!runtime.replace(&web.id, &new.name, GRACE).await.unwrap(), "nobody is");
+}
+
 pub(crate) async fn scales_up_and_down_highest_first<S: Stage>() {
     let stage = S::begin().await;
     let (runtime, mut web) = (stage.runtime(), web(&stage, "shop"));

@@ -23,6 +23,7 @@ crate::runtime_contract! {
     becomes_ready_answers_and_goes
     scales_up_and_down_highest_first
     generations_stand_beside_each_other
+    one_is_replaced_and_the_others_stay
     an_end_is_seen_told_and_followed_by_a_new_run
     too_much_memory_is_an_oom_kill
     the_environment_is_whole_and_literal

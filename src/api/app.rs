@@ -38,6 +38,9 @@ pub struct App {
     pub region: String,
     /// The stack it is built on.
     pub stack: String,
+    /// Whether visitors read the maintenance page.
+    #[serde(default)]
+    pub maintenance: bool,
     /// The newest release's version; 0 before the first.
     pub version: u32,
     /// Where a browser finds it.
@@ -154,4 +157,24 @@ pub struct UnsetConfig {
     /// Leave the running replicas alone.
     #[serde(default)]
     pub avoid_restart: bool,
+}
+
+/// `PUT /api/apps/A/maintenance`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// Whether visitors shall read the maintenance page.
+    pub enable: bool,
+}
+
+/// An entry of `GET /api/apps/A/activity`, newest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Activity {
+    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `stack`, `domain`, `access`, `maintenance`, `canary`.
+    pub kind: String,
+    /// What, for people.
+    pub summary: String,
+    /// The address of who did it.
+    pub created_by: String,
+    /// RFC 3339.
+    pub created_at: String,
 }

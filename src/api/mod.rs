@@ -4,8 +4,11 @@
 //! `{"data": …}`, failure `{"errors": {"field": ["message", …]}}` with `""` as the field of general errors. Messages
 //! read as suffixes of their field ("has invalid format").
 
+pub mod access;
 pub mod account;
 pub mod app;
+pub mod canary;
+pub mod domain;
 pub mod log;
 pub mod mfa;
 pub mod release;

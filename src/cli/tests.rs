@@ -136,6 +136,33 @@ fn lines_about_accounts_that_people_type() {
 }
 
 #[test]
+fn lines_about_visitors_and_people() {
+    for line in [
+        "domains my-app",
+        "domains:add www.example.com",
+        "add_domain my-app www.example.com",
+        "domains:remove -a my-app www.example.com",
+        "delete_domain my-app www.example.com",
+        "maintenance:on -y",
+        "maintenance:off my-app",
+        "access",
+        "permissions my-app",
+        "access:add a@b.c --role VIEWER",
+        "add_permission my-app a@b.c",
+        "access:remove a@b.c",
+        "delete_permission my-app a@b.c",
+        "apps:activity my-app",
+        "canary",
+        "canary:set -c next -w 5",
+        "canary:unset -c next",
+        "ps:kill -p hello-web-1-abcde",
+        "ps:kill -a my-app --pod hello-web-1-abcde -y",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
 fn lines_that_make_no_sense() {
     for (line, kind) in [
         ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),

@@ -116,7 +116,7 @@ impl GitSource for PackRepositories {
     }
 }
 
-/// git's visitors are signed-in people with an app of their own.
+/// git's visitors are signed-in people with a role in the app.
 pub(super) struct Gate {
     pub(super) accounts: Arc<Accounts>,
     pub(super) apps: Arc<Apps>,
@@ -128,14 +128,14 @@ impl Admits for Gate {
         &self,
         authorization: Option<&HeaderValue>,
         app: &str,
-        _write: bool,
+        write: bool,
     ) -> Result<(AppName, Email), Refusal> {
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
             headers.insert(header::AUTHORIZATION, value.clone());
         }
         let (user, _) = self.accounts.authenticate(&basic(&headers)).await.map_err(refusal)?;
-        let app = self.apps.admit(&user, app).await.map_err(refusal)?;
+        let app = self.apps.admit(&user, app, write).await.map_err(refusal)?;
         Ok((app, user.email))
     }
 }

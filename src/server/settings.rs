@@ -109,6 +109,8 @@ pub(super) fn accounts(config: &ServerConfig) -> AccountRules {
 pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> anyhow::Result<AppSettings> {
     Ok(AppSettings {
         per_account: config.limits.apps_per_account as usize,
+        domains_per_app: config.limits.domains_per_app as usize,
+        people_per_app: config.limits.people_per_app as usize,
         cloud,
         stacks: (stack.clone(), vec![stack]),
         domain: config.domain.clone(),

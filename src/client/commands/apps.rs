@@ -110,6 +110,7 @@ pub async fn info(client: &Client, args: Info) -> Result<(), Error> {
             ("Git", app.git_url.clone()),
             ("Release", version(app.version)),
             ("Replicas", formation(&app)),
+            ("Visitors", (if app.maintenance { "read the maintenance page" } else { "reach the app" }).to_owned()),
             ("Size", app.size.to_string()),
             ("Stack", app.stack),
             ("Runs on", format!("{} ({})", app.cloud, app.region)),

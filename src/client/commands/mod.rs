@@ -3,13 +3,18 @@
 //! Every command has today's name (`ps:scale`); where the platform of 2017 called it otherwise (`scale`), that is an
 //! alias, or a command of its own if its arguments differ (`set_config APP KEY VALUE`).
 
+pub mod access;
 pub mod account;
+pub mod activity;
 pub mod apps;
+pub mod canary;
 pub mod compat;
 pub mod config;
+pub mod domains;
 pub mod email;
 pub mod git;
 pub mod logs;
+pub mod maintenance;
 pub mod mfa;
 pub mod ps;
 pub mod releases;
@@ -132,6 +137,40 @@ pub enum Command {
     /// Tell why apps are not renamed, and what to do instead
     #[command(name = "apps:rename")]
     AppsRename(apps::Rename),
+    /// Show who did what to an app, newest first
+    #[command(name = "apps:activity")]
+    AppsActivity(activity::List),
+    /// List an app's own domains
+    Domains(domains::List),
+    /// Lead a domain to an app; tells which DNS record to set
+    #[command(name = "domains:add", visible_alias = "add_domain")]
+    DomainsAdd(domains::Named),
+    /// Lead a domain to an app no longer
+    #[command(name = "domains:remove", visible_alias = "delete_domain")]
+    DomainsRemove(domains::Named),
+    /// List who has access to an app
+    #[command(visible_alias = "permissions")]
+    Access(access::List),
+    /// Give somebody access to an app
+    #[command(name = "access:add", visible_alias = "add_permission")]
+    AccessAdd(access::Add),
+    /// Take somebody's access to an app away
+    #[command(name = "access:remove", visible_alias = "delete_permission")]
+    AccessRemove(access::Remove),
+    /// Show which app gets a part of an app's visitors
+    Canary(canary::List),
+    /// Send a part of an app's visitors to another app
+    #[command(name = "canary:set")]
+    CanarySet(canary::Set),
+    /// Send all visitors to the app itself again
+    #[command(name = "canary:unset")]
+    CanaryUnset(canary::Unset),
+    /// Show visitors a maintenance page instead of the app
+    #[command(name = "maintenance:on")]
+    MaintenanceOn(maintenance::Switch),
+    /// Show visitors the app again
+    #[command(name = "maintenance:off")]
+    MaintenanceOff(maintenance::Switch),
     /// Set the git remote that pushes to an app
     #[command(name = "git:remote", visible_alias = "set_git_remote")]
     GitRemote(git::GitRemote),
@@ -146,6 +185,9 @@ pub enum Command {
     /// Restart an app without a gap
     #[command(name = "ps:restart", visible_alias = "restart")]
     PsRestart(ps::Restart),
+    /// End one replica and put a new one in its place
+    #[command(name = "ps:kill")]
+    PsKill(ps::Kill),
     /// Show an app's variables
     #[command(visible_alias = "configs")]
     Config(config::List),
@@ -211,11 +253,24 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::AppsCreate(args) => apps::create(client, args).await,
         Command::AppsDestroy(args) => apps::destroy(client, args).await,
         Command::AppsRename(args) => apps::rename(&args),
+        Command::AppsActivity(args) => activity::list(client, args).await,
+        Command::Domains(args) => domains::list(client, args).await,
+        Command::DomainsAdd(args) => domains::add(client, args).await,
+        Command::DomainsRemove(args) => domains::remove(client, args).await,
+        Command::Access(args) => access::list(client, args).await,
+        Command::AccessAdd(args) => access::add(client, args).await,
+        Command::AccessRemove(args) => access::remove(client, args).await,
+        Command::Canary(args) => canary::list(client, args).await,
+        Command::CanarySet(args) => canary::set(client, args).await,
+        Command::CanaryUnset(args) => canary::unset(client, args).await,
+        Command::MaintenanceOn(args) => maintenance::switch(client, args, true).await,
+        Command::MaintenanceOff(args) => maintenance::switch(client, args, false).await,
         Command::GitRemote(args) => git::set(client, args).await,
         Command::Open(args) => apps::open(client, args).await,
         Command::Ps(args) => ps::status(client, args).await,
         Command::PsScale(args) => ps::scale(client, args).await,
         Command::PsRestart(args) => ps::restart(client, args).await,
+        Command::PsKill(args) => ps::kill(client, args).await,
         Command::Config(args) => config::list(client, args).await,
         Command::ConfigGet(args) => config::get(client, args).await,
         Command::ConfigSet(args) => config::set(client, args).await,
@@ -228,6 +283,15 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::ReleasesRollback(args) => releases::rollback(client, args).await,
         Command::Logs(args) => logs::follow(client, args).await,
         Command::Version => version(client.output),
+    }
+}
+
+/// A thing, and in front of it perhaps the app (`add_domain APP DOMAIN`, as in 2017).
+fn last_word(words: &[String]) -> Result<(Option<&str>, &str), Error> {
+    match words {
+        [word] => Ok((None, word)),
+        [app, word] => Ok((Some(app), word)),
+        _ => Err(Error::usage("one word is expected, or two of which the first is the app")),
     }
 }
 

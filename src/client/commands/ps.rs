@@ -51,6 +51,22 @@ pub struct Restart {
     target: Target,
 }
 
+/// Arguments of `ps:kill`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  gigalixir ps
+  gigalixir ps:kill --pod my-app-web-12-k7x2p")]
+pub struct Kill {
+    #[command(flatten)]
+    target: Target,
+    /// The replica, as `ps` names it
+    #[arg(short, long, value_name = "NAME")]
+    pod: String,
+    /// Accepted for compatibility; nothing is asked
+    #[arg(short, long)]
+    yes: bool,
+}
+
 /// Shows the replicas.
 pub async fn status(client: &Client, args: Status) -> Result<(), Error> {
     let name = args.target.resolve(client)?;
@@ -136,6 +152,14 @@ pub async fn restart(client: &Client, args: Restart) -> Result<(), Error> {
     client.output.waiting(format!("Restarting {name} …"));
     let answer = client.api()?.send_empty(Method::PUT, &["api", "apps", &name, "restart"], &[]).await?;
     client.output.status(format!("Restarted {name}."));
+    client.output.result(&answer.data, || Ok(String::new()))
+}
+
+/// Ends one replica, for a new one.
+pub async fn kill(client: &Client, args: Kill) -> Result<(), Error> {
+    let name = args.target.resolve(client)?;
+    let answer = client.api()?.send_empty(Method::DELETE, &["api", "apps", &name, "pods", &args.pod], &[]).await?;
+    client.output.status(format!("Killed {}; a new replica takes its place.", args.pod));
     client.output.result(&answer.data, || Ok(String::new()))
 }
 

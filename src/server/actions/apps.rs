@@ -1,7 +1,6 @@
-//! Apps: making, listing, describing and destroying them. The verbs of their parts are in `ps.rs`, `config.rs`,
-//! `releases.rs` and `logs.rs`, all of them methods of [`Apps`], all of them beginning with [`Apps::own`].
-//!
-//! Invariant: another person's app is answered exactly as one that does not exist.
+//! Apps: making, listing and describing them. The verbs of their parts are in files of their own (`ps.rs`, `config.rs`,
+//! `domains.rs`, …), all of them methods of [`Apps`], all of them beginning with [`Apps::may`]
+//! (`access.rs`), which knows who may do what.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +10,7 @@ use async_trait::async_trait;
 use url::Url;
 
 use super::ActionError;
+use super::access::Action;
 use super::destroy::Leaving;
 use crate::api::{self, app::CreateApp};
 use crate::server::deployer::Deployer;
@@ -38,6 +38,10 @@ pub trait Repositories: Send + Sync + 'static {
 pub struct AppSettings {
     /// Apps that one account may have.
     pub per_account: usize,
+    /// Custom domains that one app may have.
+    pub domains_per_app: usize,
+    /// People who may have a role in one app, beside its owner.
+    pub people_per_app: usize,
     /// Where they run, as clients are told: `local`, `docker` or `kubernetes`.
     pub cloud: &'static str,
     /// Stacks that can be built on; the first is the default, and there is one.
@@ -77,27 +81,6 @@ impl Apps {
     /// Over these rooms.
     pub fn new(rooms: Rooms, settings: AppSettings) -> Self {
         Self { rooms, settings, creating: Default::default(), leaving: Leaving::default() }
-    }
-
-    /// The person's app of that name.
-    pub(super) async fn own(&self, user: &User, name: &str) -> Result<App, ActionError> {
-        let unknown = || {
-            ActionError::NotFound(format!(
-                "there is no app `{}` of yours; `gigalixir apps` lists them",
-                name.escape_debug()
-            ))
-        };
-        let parsed = AppName::parse(name).map_err(|_| unknown())?;
-        match self.rooms.store.app_by_name(&parsed).await {
-            Ok(app) if app.owner == user.id => Ok(app),
-            Ok(_) | Err(StoreError::NotFound) => Err(unknown()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The name of the person's app, for doors that lead past the API (git).
-    pub async fn admit(&self, user: &User, name: &str) -> Result<AppName, ActionError> {
-        Ok(self.own(user, name).await?.name)
     }
 
     /// Makes an app, with a pleasant name if none is given; to the end even if the asker goes away.
@@ -164,10 +147,10 @@ impl Apps {
         }
     }
 
-    /// The person's apps, by name.
+    /// The apps that the person owns or has a role in, by name.
     pub async fn list(&self, user: &User) -> Result<Vec<api::app::App>, ActionError> {
         let mut list = Vec::new();
-        for app in self.rooms.store.apps_of(user.id).await? {
+        for app in self.rooms.store.apps_open_to(user.id).await? {
             list.push(self.describe(app).await?);
         }
         Ok(list)
@@ -175,12 +158,12 @@ impl Apps {
 
     /// One app.
     pub async fn info(&self, user: &User, name: &str) -> Result<api::app::App, ActionError> {
-        self.describe(self.own(user, name).await?).await
+        self.describe(self.may(user, name, Action::See).await?).await
     }
 
     /// Always refused: a name is part of a host name, of a git remote and of cluster names in running replicas.
     pub async fn rename(&self, user: &User, name: &str) -> Result<(), ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::Rename).await?;
         let text =
             format!("cannot be changed: `{}` is part of addresses and node names; create a new app instead", app.name);
         Err(ActionError::invalid("unique_name", text))
@@ -188,9 +171,9 @@ impl Apps {
 
     /// Changes what the next build is built on.
     pub async fn set_stack(&self, user: &User, name: &str, stack: &str) -> Result<api::app::App, ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::SetStack).await?;
         let stack = self.stack(stack)?;
-        self.rooms.store.set_stack(app.id, stack.clone()).await?;
+        self.rooms.store.set_stack(app.id, stack.clone(), user.email.to_string()).await?;
         self.rooms
             .logs
             .platform(&app.name, format!("Stack set to {stack} by {}; the next push builds on it", user.email));
@@ -216,6 +199,7 @@ impl Apps {
             cloud: self.settings.cloud.into(),
             region: self.settings.domain.to_string(),
             stack: app.stack.to_string(),
+            maintenance: app.maintenance,
             version: version.map_or(0, |version| version.0),
             url: self.url(&app.name),
             git_url: format!("{}/{}.git", self.settings.git_url.as_str().trim_end_matches('/'), app.name),
@@ -230,7 +214,7 @@ impl Apps {
         Ok(live.and_then(|release| release.slug).map(|(_, slug)| slug))
     }
 
-    fn url(&self, app: &AppName) -> String {
+    pub(super) fn url(&self, app: &AppName) -> String {
         let mut url = self.settings.app_url.clone();
         let host = format!("{app}.{}", url.host_str().unwrap_or(self.settings.domain.as_str()));
         // A host that cannot stand in front of a label is an address: then the domain is the only name there is.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ActionError;
+use super::access::Action;
 use super::apps::Apps;
 use crate::api::app::{SetConfigs, UnsetConfig};
 use crate::server::domain::{App, User};
@@ -13,13 +14,13 @@ pub(super) type Vars = BTreeMap<String, String>;
 impl Apps {
     /// The app's variables.
     pub async fn config(&self, user: &User, name: &str) -> Result<Vars, ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::ReadConfig).await?;
         self.vars(&app).await
     }
 
     /// Lays variables over those that are set; answers with all.
     pub async fn set_config(&self, user: &User, name: &str, wish: SetConfigs) -> Result<Vars, ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::Configure).await?;
         let (changes, avoid_restart) = match wish {
             SetConfigs { configs: Some(configs), avoid_restart, .. } => (configs, avoid_restart),
             // The clients of 2017, whose users were told that setting does not restart.
@@ -31,7 +32,7 @@ impl Apps {
 
     /// Forgets variables; answers with the rest. One that is not set is no error.
     pub async fn unset_config(&self, user: &User, name: &str, wish: UnsetConfig) -> Result<Vars, ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::Configure).await?;
         let names: Vec<String> = wish.key.into_iter().chain(wish.keys).collect();
         if names.is_empty() {
             return Err(ActionError::invalid("key", "can't be blank"));
@@ -42,8 +43,8 @@ impl Apps {
 
     /// Lays another app's variables over this one's.
     pub async fn copy_config(&self, user: &User, name: &str, from: &str) -> Result<Vars, ActionError> {
-        let app = self.own(user, name).await?;
-        let from = self.own(user, from).await?;
+        let app = self.may(user, name, Action::Configure).await?;
+        let from = self.may(user, from, Action::ReadConfig).await?;
         let changes = self.vars(&from).await?;
         self.change(&app, user, changes, false).await
     }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ActionError;
+use super::access::Action;
 use super::apps::Apps;
 use crate::server::deployer::DeployError;
 use crate::server::domain::{App, AppName, Email, User};
@@ -45,7 +46,7 @@ impl Drop for Held {
 impl Apps {
     /// Destroys an app, to the end even if the asker goes away.
     pub async fn destroy(self: &Arc<Self>, user: &User, name: &str) -> Result<(), ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::Destroy).await?;
         let Some(held) = self.leaving.hold(&app.name) else {
             return Err(ActionError::Unavailable("the app is being destroyed already".into()));
         };

@@ -3,6 +3,7 @@
 use futures_util::{Stream, StreamExt, stream};
 
 use super::ActionError;
+use super::access::Action;
 use super::apps::Apps;
 use crate::api::log::LogQuery;
 use crate::server::domain::{ProcessType, User};
@@ -19,7 +20,7 @@ impl Apps {
         name: &str,
         query: LogQuery,
     ) -> Result<impl Stream<Item = String> + Send + use<>, ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::See).await?;
         let filter = match query.process.as_deref() {
             Some(process) => LogFilter::process(ProcessType::parse(process)?),
             None => LogFilter::all(),

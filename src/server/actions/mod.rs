@@ -3,16 +3,22 @@
 //! Doors (`http`, later `ssh`) call these and nothing below; a rule that stands here holds at every door. Nothing
 //! here knows of status codes: [`ActionError`] says what kind of refusal it is, the door says it in its own language.
 
+mod access;
 pub mod account;
+mod activity;
 mod allowance;
 pub mod apps;
+mod canary;
 mod config;
 mod destroy;
+mod domains;
 mod email;
 mod logs;
+mod maintenance;
 mod mfa;
 mod passwords;
 mod payments;
+mod permissions;
 mod ps;
 mod refusals;
 mod releases;

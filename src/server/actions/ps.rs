@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::ActionError;
+use super::access::Action;
 use super::apps::{Apps, counts};
 use crate::api::app::{LastState, Pod, Scale, Status, Terminated};
 use crate::server::domain::{
@@ -13,7 +14,7 @@ use crate::server::store::{StoreError, WorkloadState};
 impl Apps {
     /// Every replica there is, those that are being replaced included.
     pub async fn status(&self, user: &User, name: &str) -> Result<Status, ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::See).await?;
         let live = self.live_slug(&app).await?;
         let instances = self.rooms.deployer.status(&app.name);
         let standing = self.standing(&app).await?;
@@ -52,7 +53,7 @@ impl Apps {
 
     /// Changes counts and size; returns when the new replicas are healthy. A wish for nothing tells how things are.
     pub async fn scale(&self, user: &User, name: &str, wish: Scale) -> Result<Scale, ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::Scale).await?;
         let wished = wished_counts(&wish)?;
         let size = wish.size.map(Size::parse).transpose()?;
         let formation = match wished.is_empty() && size.is_none() {
@@ -67,9 +68,20 @@ impl Apps {
         })
     }
 
+    /// Ends one replica and puts a new one in its place; returns when the new one is on its way.
+    pub async fn kill(&self, user: &User, name: &str, replica: &str) -> Result<(), ActionError> {
+        let app = self.may(user, name, Action::Kill).await?;
+        if !self.rooms.deployer.kill(&app, replica, user.email.to_string()).await? {
+            let text = format!("there is no replica `{}`; `gigalixir ps` lists them", replica.escape_debug());
+            return Err(ActionError::NotFound(text));
+        }
+        self.rooms.logs.platform(&app.name, format!("{replica} killed by {}", user.email));
+        Ok(())
+    }
+
     /// Replaces every replica by a new one of the same release, new beside old.
     pub async fn restart(&self, user: &User, name: &str) -> Result<(), ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::Restart).await?;
         Ok(self.rooms.deployer.restart(app.id, user.email.to_string()).await?)
     }
 }

@@ -1,6 +1,7 @@
 //! Releases: listing them, going back to one.
 
 use super::ActionError;
+use super::access::Action;
 use super::apps::Apps;
 use crate::api;
 use crate::server::domain::{Release, User};
@@ -9,7 +10,7 @@ use crate::server::releases::Target;
 impl Apps {
     /// Every release, newest first.
     pub async fn releases(&self, user: &User, name: &str) -> Result<Vec<api::release::Release>, ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::See).await?;
         Ok(self.rooms.releases.list(app.id).await?.into_iter().map(shown).collect())
     }
 
@@ -26,7 +27,7 @@ impl Apps {
 
     /// Makes a new release of what an older one ran with: `previous`, a version or a rollback id.
     pub async fn rollback(&self, user: &User, name: &str, which: &str) -> Result<(), ActionError> {
-        let app = self.own(user, name).await?;
+        let app = self.may(user, name, Action::RollBack).await?;
         let target = match which {
             "previous" => Target::Previous,
             _ => Target::parse(which).ok_or_else(unknown)?,

@@ -51,6 +51,8 @@ impl Default for Limits {
             log_mib: 16,
             releases_kept: 50,
             apps_per_account: 100,
+            domains_per_app: 100,
+            people_per_app: 25,
         }
     }
 }

@@ -164,6 +164,10 @@ pub struct Limits {
     pub releases_kept: u32,
     /// Apps of one account.
     pub apps_per_account: u32,
+    /// Custom domains of one app.
+    pub domains_per_app: u32,
+    /// People with a role in one app, beside its owner.
+    pub people_per_app: u32,
 }
 
 /// How often strangers may try: so many at once, then as many again evenly over the time. 0 is unlimited.

@@ -135,6 +135,19 @@ impl Deployer {
         .await
     }
 
+    /// Ends one replica and puts a new one in its place. False if the app has none of that name.
+    pub async fn kill(&self, app: &App, replica: &str, by: String) -> Result<bool, DeployError> {
+        let rooms = &self.0.rooms;
+        let Some(instance) = self.status(&app.name).into_iter().find(|instance| instance.name == replica) else {
+            return Ok(false);
+        };
+        let replaced = rooms.runtime.replace(&instance.workload, replica, self.0.settings.grace).await?;
+        if replaced {
+            rooms.store.record_kill(app.id, replica.to_owned(), by).await?;
+        }
+        Ok(replaced)
+    }
+
     async fn change_config(
         &self,
         app: AppId,

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::server::domain::{
-    AppId, AppName, Backend, Hostname, Instance, InstanceState, Route, RouteTable, Workload, WorkloadId,
+    AppId, AppName, Backend, Front, Hostname, Instance, InstanceState, Route, RouteState, RouteTable, Workload,
+    WorkloadId,
 };
 use crate::server::runtime::InstanceEvent;
 use crate::server::store::WorkloadState;
@@ -36,6 +37,7 @@ pub(super) struct Fleet {
 struct AppFleet {
     id: AppId,
     deployed: bool,
+    front: Front,
     standing: BTreeMap<WorkloadId, (Workload, WorkloadState)>,
     instances: HashMap<String, Instance>,
     retiring: HashSet<WorkloadId>,
@@ -77,6 +79,7 @@ impl Fleet {
         apps.entry(app.clone()).or_insert_with(|| AppFleet {
             id,
             deployed,
+            front: Front::default(),
             standing: BTreeMap::new(),
             instances: HashMap::new(),
             retiring: HashSet::new(),
@@ -84,11 +87,32 @@ impl Fleet {
         self.publish(&apps, app);
     }
 
-    /// The app is no more: its host leads nowhere.
+    /// The app is no more: its hosts lead nowhere.
     pub(super) fn remove_app(&self, app: &AppName) {
         let mut apps = self.lock();
-        apps.remove(app);
-        self.publish(&apps, app);
+        if let Some(gone) = apps.remove(app) {
+            self.publish_without(&apps, app, &self.hosts(app, &gone.front));
+        }
+        // Whoever has its name next has not been asked for its visitors.
+        let mut left = Vec::new();
+        for (name, fleet) in apps.iter_mut() {
+            if fleet.front.canary.take_if(|canary| canary.app == *app).is_some() {
+                left.push(name.clone());
+            }
+        }
+        left.iter().for_each(|name| self.publish(&apps, name));
+    }
+
+    /// What visitors meet before the replicas. Nothing happens if the name is another app's by now.
+    /// A canary that is no more, or not yet known, is none.
+    pub(super) fn set_front(&self, id: AppId, app: &AppName, mut front: Front) {
+        let mut apps = self.lock();
+        front.canary.take_if(|canary| !apps.contains_key(&canary.app));
+        if let Some(fleet) = apps.get_mut(app).filter(|fleet| fleet.id == id) {
+            let before = std::mem::replace(&mut fleet.front, front);
+            let gone: Vec<_> = before.hosts.difference(&fleet.front.hosts).cloned().collect();
+            self.publish_without(&apps, app, &gone);
+        }
     }
 
     /// Makes a generation known, in the state in which the database has it.
@@ -239,22 +263,32 @@ impl Fleet {
         }
     }
 
-    /// Under the lock, so that tables appear in the order of the changes.
     fn publish(&self, apps: &HashMap<AppName, AppFleet>, app: &AppName) {
+        self.publish_without(apps, app, &[]);
+    }
+
+    /// The hosts that lead to an app.
+    fn hosts(&self, app: &AppName, front: &Front) -> Vec<Hostname> {
+        std::iter::once(Hostname::of_app(app, &self.domain)).chain(front.hosts.iter().cloned()).collect()
+    }
+
+    /// Under the lock, so that tables appear in the order of the changes. `gone` are hosts that were the app's.
+    fn publish_without(&self, apps: &HashMap<AppName, AppFleet>, app: &AppName, gone: &[Hostname]) {
         if !self.known.load(Ordering::Relaxed) {
             return;
         }
-        let host = Hostname::of_app(app, &self.domain);
-        let route = apps.get(app).map(|fleet| fleet.route(app));
+        let route = apps.get(app).map(|fleet| (Arc::new(fleet.route(app)), self.hosts(app, &fleet.front)));
+        let (route, own) = route.unzip();
+        let own = own.unwrap_or_default();
         self.routes.send_if_modified(|table| {
-            if table.hosts.get(&host).map(Arc::as_ref) == route.as_ref() {
+            let leads = |host: &Hostname| table.hosts.get(host) == route.as_ref();
+            if own.iter().all(leads) && !gone.iter().any(|host| table.hosts.contains_key(host)) {
                 return false;
             }
             let mut hosts = table.hosts.clone();
-            match route {
-                Some(route) => hosts.insert(host, Arc::new(route)),
-                None => hosts.remove(&host),
-            };
+            gone.iter().for_each(|host| drop(hosts.remove(host)));
+            // All hosts share one route: the router tells by that that they share their backends' turns.
+            hosts.extend(own.iter().cloned().zip(route.iter().cycle().cloned()));
             *table = Arc::new(RouteTable { hosts });
             true
         });
@@ -274,8 +308,12 @@ impl AppFleet {
     }
 
     fn route(&self, app: &AppName) -> Route {
+        if self.front.maintenance {
+            return Route { app: app.clone(), state: RouteState::Maintenance, canary: None };
+        }
         let web = self.serving().filter(|workload| workload.id.process.is_web());
-        Route { app: app.clone(), state: route_state(self.deployed, web, self.instances.values()) }
+        let state = route_state(self.deployed, web, self.instances.values());
+        Route { app: app.clone(), state, canary: self.front.canary.clone() }
     }
 }
 

@@ -3,14 +3,15 @@
 //!
 //! In reading order: what a person may ask for ([`changes`], [`scaling`], [`destroy`]), what that comes down to
 //! ([`plan`], [`wishes`]), how it is carried out ([`rollout`], [`health`], [`retire`]), how reality is held to the
-//! database ([`reconcile`], [`recovery`]), and what visitors see of it ([`fleet`], [`routes`]).
+//! database ([`reconcile`], [`recovery`]), and what visitors see of it ([`fleet`], [`routes`], [`front`]).
 //!
-//! Deliberately absent: hot upgrades, canaries, maintenance mode: issues of their own.
+//! Deliberately absent: hot upgrades: an issue of their own.
 
 mod changes;
 mod destroy;
 mod error;
 mod fleet;
+mod front;
 mod health;
 pub mod messages;
 mod plan;
@@ -108,6 +109,7 @@ struct Inner {
     settings: Settings,
     fleet: Fleet,
     queue: Queue,
+    fronts: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     operations: TaskTracker,
 }
@@ -119,6 +121,7 @@ impl Deployer {
             rooms,
             fleet: Fleet::new(settings.domain.clone()),
             queue: Queue::new(settings.parallel),
+            fronts: tokio::sync::Mutex::default(),
             settings,
             stop: CancellationToken::new(),
             operations: TaskTracker::new(),

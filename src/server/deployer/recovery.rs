@@ -53,9 +53,13 @@ impl Deployer {
 
     async fn load(&self) -> Result<(), DeployError> {
         let rooms = &self.0.rooms;
-        for app in rooms.store.all_apps().await? {
+        let apps = rooms.store.all_apps().await?;
+        for app in &apps {
             let live = rooms.store.live_release(app.id).await?;
             self.0.fleet.add_app(app.id, &app.name, live.is_some_and(|release| release.slug.is_some()));
+        }
+        for app in &apps {
+            self.0.fleet.set_front(app.id, &app.name, rooms.store.front(app.id).await?);
         }
         for stored in rooms.store.all_workloads().await? {
             self.0.fleet.add(rooms.releases.open_workload(&stored)?, stored.state);

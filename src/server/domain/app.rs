@@ -13,10 +13,12 @@ pub struct App {
     pub id: AppId,
     /// Its name.
     pub name: AppName,
-    /// Who may touch it.
+    /// Whose it is; others may have a [`Role`](super::Role) in it.
     pub owner: UserId,
     /// What it is built on.
     pub stack: Stack,
+    /// Whether visitors read the maintenance page.
+    pub maintenance: bool,
     /// Wished replicas and size, now.
     pub formation: Formation,
     /// The release that is meant to run; `None` before the first deploy.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{AppName, Hostname};
+use super::{AppName, Canary, Hostname};
 
 /// Everything the router needs to know, as one immutable value: swapped whole, read without a lock.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct Route {
     pub app: AppName,
     /// What to do with a request.
     pub state: RouteState,
+    /// Who gets some of the requests, while it serves.
+    pub canary: Option<Canary>,
 }
 
 /// What to do with a request.
@@ -25,6 +27,8 @@ pub struct Route {
 pub enum RouteState {
     /// Proxy to one of these; never empty.
     Serving(Vec<Backend>),
+    /// Its people have closed it for a while, whatever runs.
+    Maintenance,
     /// The app was never deployed.
     NothingDeployed,
     /// `web` is scaled to 0.

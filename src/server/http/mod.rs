@@ -5,16 +5,21 @@
 //! unknown routes and wrong methods included. There are no redirects and no compression: old clients follow the one
 //! into a lost header, and a compressed log does not flow.
 
+mod access;
 pub mod account;
+mod activity;
 pub mod answer;
 mod apps;
 pub mod auth;
+mod canaries;
 mod config;
+mod domains;
 pub mod error;
 pub mod extract;
 pub mod git;
 mod health;
 mod logs;
+mod maintenance;
 mod mfa;
 pub mod origin;
 mod payments;
@@ -123,6 +128,11 @@ fn routes() -> Router<Doors> {
         .merge(config::routes())
         .merge(releases::routes())
         .merge(logs::routes())
+        .merge(domains::routes())
+        .merge(canaries::routes())
+        .merge(maintenance::routes())
+        .merge(access::routes())
+        .merge(activity::routes())
         .merge(slugs::routes())
 }
 

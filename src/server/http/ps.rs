@@ -1,13 +1,13 @@
-//! `/api/apps/A/status`, `/scale`, `/restart`.
+//! `/api/apps/A/status`, `/scale`, `/restart`, `/pods/P`.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, put};
+use axum::routing::{delete, get, put};
 
 use super::Doors;
-use super::answer::{Answer, ok};
+use super::answer::{Answer, accepted, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
 use crate::api::app::Scale;
@@ -18,6 +18,7 @@ pub(super) fn routes() -> Router<Doors> {
         .route("/api/apps/{app}/status", get(status))
         .route("/api/apps/{app}/scale", put(scale))
         .route("/api/apps/{app}/restart", put(restart))
+        .route("/api/apps/{app}/pods/{pod}", delete(kill))
 }
 
 async fn status(
@@ -44,4 +45,13 @@ async fn restart(
 ) -> Answer {
     apps.restart(&user, &app).await?;
     ok("restarted")
+}
+
+async fn kill(
+    State(apps): State<Arc<Apps>>,
+    SignedIn { user, .. }: SignedIn,
+    Segments((app, pod)): Segments<(String, String)>,
+) -> Answer {
+    apps.kill(&user, &app, &pod).await?;
+    accepted("killed")
 }

@@ -131,6 +131,8 @@ impl Router {
     /// Serves plain HTTP/1.1. After `shutdown` nothing new is accepted, requests in flight are finished (for at most
     /// `drain_timeout`), and then the task ends; whatever still runs is cut off.
     pub fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> JoinHandle<()> {
+        // The first visitor may come before the table's keeper had its first turn.
+        self.0.published.refresh();
         tokio::spawn(listen::serve(Arc::clone(&self.0), listener, shutdown))
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Page {
     BadRequest(&'static str),
     /// 404: no app has this host.
     NoSuchApp,
+    /// 503: its people work on it.
+    Maintenance,
     /// 503: it exists and was never deployed.
     NothingDeployed,
     /// 503: it is scaled to 0.
@@ -53,6 +55,13 @@ impl Page {
                 "No such app",
                 "There is no app at this address.",
                 "Is it yours? `gigalixir apps` lists all your apps.",
+            ),
+            Self::Maintenance => (
+                503,
+                "maintenance",
+                "Under maintenance",
+                "This app is being worked on. Please come back a little later.",
+                "Is it yours? Open it again with `gigalixir maintenance:off`.",
             ),
             Self::NothingDeployed => (
                 503,
@@ -189,9 +198,10 @@ impl Format {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 8] = [
+    const ALL: [Page; 9] = [
         Page::BadRequest("Why."),
         Page::NoSuchApp,
+        Page::Maintenance,
         Page::NothingDeployed,
         Page::ScaledToZero,
         Page::Failing,

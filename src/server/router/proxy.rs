@@ -76,7 +76,7 @@ fn resolve(client: &Client, request: &Request<Incoming>) -> Result<Found, Page> 
         return Err(Page::BadRequest("This is not a forward proxy."));
     }
     let asked = host::target(request.uri(), request.headers()).map_err(Page::BadRequest)?;
-    let target = client.shared.published.target(&asked.host).ok_or(Page::NoSuchApp)?;
+    let target = client.shared.published.next_target(&asked.host).ok_or(Page::NoSuchApp)?;
     ready(&target)?;
     let header = match request.uri().authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -127,6 +127,7 @@ async fn proxy(
 fn ready(target: &Target) -> Result<(), Page> {
     match target.state() {
         RouteState::Serving(_) => Ok(()),
+        RouteState::Maintenance => Err(Page::Maintenance),
         RouteState::NothingDeployed => Err(Page::NothingDeployed),
         RouteState::ScaledToZero => Err(Page::ScaledToZero),
         RouteState::Failing => Err(Page::Failing),

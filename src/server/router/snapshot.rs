@@ -23,6 +23,8 @@ pub(super) struct Target {
     upstreams: Box<[Arc<Upstream>]>,
     /// Who is looked at first, so that equals take turns.
     turn: AtomicUsize,
+    /// Requests that were divided between the app and its canary; kept across tables.
+    divided: Arc<AtomicUsize>,
 }
 
 impl Target {
@@ -32,6 +34,15 @@ impl Target {
 
     pub(super) fn state(&self) -> &RouteState {
         &self.route.state
+    }
+
+    /// The app that gets the next request, if it is the canary. Of any hundred in a row it gets exactly its weight, evenly
+    /// spread.
+    fn canary(&self) -> Option<&AppName> {
+        let canary = self.route.canary.as_ref()?;
+        let count = self.divided.fetch_add(1, Relaxed) % 100;
+        let due = |count: usize| count * usize::from(canary.weight) / 100;
+        (due(count + 1) > due(count)).then_some(&canary.app)
     }
 
     /// The backend with the fewest requests in flight that is not in `tried`; equals take turns.
@@ -56,6 +67,7 @@ impl Target {
 #[derive(Default)]
 pub(super) struct Snapshot {
     hosts: HashMap<String, Arc<Target>>,
+    apps: HashMap<AppName, Arc<Target>>,
 }
 
 /// The table in force.
@@ -84,6 +96,16 @@ impl Published {
         self.current.load().hosts.get(host).cloned()
     }
 
+    /// Where the next request for a host goes: there, or to its canary if that serves. The canary's own canary is not
+    /// asked.
+    pub(super) fn next_target(&self, host: &str) -> Option<Arc<Target>> {
+        let current = self.current.load();
+        let target = current.hosts.get(host)?;
+        let canary = target.canary().and_then(|app| current.apps.get(app));
+        let canary = canary.filter(|canary| matches!(canary.state(), RouteState::Serving(_)));
+        Some(Arc::clone(canary.unwrap_or(target)))
+    }
+
     pub(super) fn upstream(&self, backend: &Backend) -> Option<Arc<Upstream>> {
         self.book().upstreams.get(backend).cloned()
     }
@@ -96,7 +118,7 @@ impl Published {
             return;
         }
         let old = std::mem::take(&mut book.upstreams);
-        let (snapshot, upstreams) = build(&table, &old);
+        let (snapshot, upstreams) = build(&table, &old, &self.current.load().apps);
         book.applied = table;
         book.upstreams = upstreams;
         self.current.store(Arc::new(snapshot));
@@ -125,7 +147,11 @@ impl Published {
     }
 }
 
-fn build(table: &RouteTable, old: &HashMap<Backend, Arc<Upstream>>) -> (Snapshot, HashMap<Backend, Arc<Upstream>>) {
+fn build(
+    table: &RouteTable,
+    old: &HashMap<Backend, Arc<Upstream>>,
+    before: &HashMap<AppName, Arc<Target>>,
+) -> (Snapshot, HashMap<Backend, Arc<Upstream>>) {
     let mut upstreams: HashMap<Backend, Arc<Upstream>> = HashMap::new();
     let mut targets: HashMap<*const Route, Arc<Target>> = HashMap::new();
     let mut upstream = |backend: &Backend| {
@@ -136,7 +162,7 @@ fn build(table: &RouteTable, old: &HashMap<Backend, Arc<Upstream>>) -> (Snapshot
         kept.load().set_retired(false);
         Arc::clone(kept)
     };
-    let hosts = table
+    let hosts: HashMap<_, _> = table
         .hosts
         .iter()
         .map(|(host, route)| {
@@ -144,12 +170,14 @@ fn build(table: &RouteTable, old: &HashMap<Backend, Arc<Upstream>>) -> (Snapshot
             let target = targets.entry(Arc::as_ptr(route)).or_insert_with(|| {
                 let backends: &[Backend] = if let RouteState::Serving(list) = &route.state { list } else { &[] };
                 let upstreams = backends.iter().map(&mut upstream).collect();
-                Arc::new(Target { route: Arc::clone(route), upstreams, turn: AtomicUsize::new(0) })
+                let divided = before.get(&route.app).map(|target| Arc::clone(&target.divided)).unwrap_or_default();
+                Arc::new(Target { route: Arc::clone(route), upstreams, turn: AtomicUsize::new(0), divided })
             });
             (host.as_str().to_owned(), Arc::clone(target))
         })
         .collect();
-    (Snapshot { hosts }, upstreams)
+    let apps = targets.into_values().map(|target| (target.app().clone(), target)).collect();
+    (Snapshot { hosts, apps }, upstreams)
 }
 
 /// Follows the table until `stop`.

@@ -127,6 +127,20 @@ impl Runtime for Memory {
         Ok(())
     }
 
+    async fn replace(&self, id: &WorkloadId, name: &str, _grace: Duration) -> Result<bool, RuntimeError> {
+        tokio::task::yield_now().await;
+        let mut instances = self.lock();
+        let Some(instance) = instances.values_mut().find(|one| one.workload == *id && one.name == name) else {
+            return Ok(false);
+        };
+        self.tell(InstanceEvent::Gone(instance.clone()));
+        let port = self.ports.fetch_add(1, Ordering::Relaxed);
+        instance.name = format!("{name}-again");
+        instance.address = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        self.tell(InstanceEvent::Changed(instance.clone()));
+        Ok(true)
+    }
+
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
         Ok(self.lock().values().cloned().collect())
     }

@@ -35,6 +35,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// nothing of it is left. A generation that does not exist is no error.
     async fn remove(&self, id: &WorkloadId, grace: Duration) -> Result<(), RuntimeError>;
 
+    /// Ends one instance (SIGTERM, and after `grace` SIGKILL) and puts a new one of the same index in its place. False
+    /// if there is none of that name that is not on its way out already. Returns when the new one is on its way.
+    async fn replace(&self, id: &WorkloadId, name: &str, grace: Duration) -> Result<bool, RuntimeError>;
+
     /// Every instance that exists, those taken over from an earlier server included.
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError>;
 

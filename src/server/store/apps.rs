@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::server::domain::{App, AppId, AppName, Formation, ReleaseVersion, Stack, UserId};
 
+use super::activity::record;
 use super::rows::{json, parsed, taken, time, to_json};
 use super::{Store, StoreError};
 
@@ -63,10 +64,13 @@ impl Store {
     }
 
     /// What the next build is built on.
-    pub async fn set_stack(&self, id: AppId, stack: Stack) -> Result<(), StoreError> {
+    pub async fn set_stack(&self, id: AppId, stack: Stack, by: String) -> Result<(), StoreError> {
         self.write(move |tx| {
             let changed = tx.execute("UPDATE apps SET stack = ?2 WHERE id = ?1", params![id.0, stack.as_str()])?;
-            if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+            if changed == 0 {
+                return Err(StoreError::NotFound);
+            }
+            record(tx, id, "stack", &format!("Set the stack to {stack}."), &by)
         })
         .await
     }
@@ -91,7 +95,7 @@ fn one(db: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Ap
     rows.next()?.map_or(Err(StoreError::NotFound), app)
 }
 
-fn all(db: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<App>, StoreError> {
+pub(super) fn all(db: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<App>, StoreError> {
     let mut query = db.prepare_cached(sql)?;
     query.query_and_then(values, app)?.collect()
 }
@@ -103,6 +107,7 @@ fn app(row: &Row<'_>) -> Result<App, StoreError> {
         name: parsed(row, "name", AppName::parse)?,
         owner: UserId(row.get("owner")?),
         stack: parsed(row, "stack", Stack::parse)?,
+        maintenance: row.get("maintenance")?,
         formation,
         live: row.get::<_, Option<u32>>("live")?.map(ReleaseVersion),
         created_at: time(row, "created_at")?,

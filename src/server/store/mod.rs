@@ -4,13 +4,16 @@
 //! secret (config, cookies, keys) is sealed before it gets here or stored as a hash. Nothing else opens the database.
 
 mod accounts;
+mod activity;
 mod apps;
 mod connection;
 mod email_changes;
+mod fronts;
 mod mfa;
 mod migrations;
 mod operations;
 mod payments;
+mod permissions;
 mod releases;
 mod resets;
 mod rows;
@@ -24,6 +27,7 @@ mod workloads;
 use std::path::Path;
 
 pub use accounts::{Digest, NewKey};
+pub use activity::Activity;
 pub use connection::Store;
 pub use email_changes::NewEmailChange;
 pub use mfa::StoredMfa;
@@ -53,6 +57,9 @@ pub enum StoreError {
     /// A row of that name is already there.
     #[error("already taken")]
     Taken,
+    /// There are as many rows of that kind as may be.
+    #[error("as many as are allowed")]
+    Full,
     /// A stored value does not parse: the database was edited by hand or is damaged.
     #[error("stored {0} is damaged")]
     Damaged(&'static str),

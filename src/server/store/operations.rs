@@ -6,6 +6,7 @@ use rusqlite::{Row, Transaction, params};
 
 use crate::server::domain::{AppId, AppName, Formation, ProcessType, ReleaseState, ReleaseVersion};
 
+use super::activity::record;
 use super::releases::{insert, set_state};
 use super::rows::{parsed, taken, to_json};
 use super::{NewRelease, Store, StoreError};
@@ -130,6 +131,7 @@ impl Store {
                 )?;
             }
             change_workloads(tx, &operation, &commit)?;
+            record(tx, app, operation.kind.as_str(), &told(tx, &operation, &commit.formation)?, &operation.by)?;
             end(tx, operation.id, if operation.push.is_some() { "committed" } else { "done" })
         })
         .await
@@ -167,6 +169,21 @@ impl Store {
         })
         .await
     }
+}
+
+/// What was done, in a release's own words where there is one.
+fn told(tx: &Transaction<'_>, operation: &Operation, formation: &Formation) -> Result<String, StoreError> {
+    if let Some(version) = operation.release {
+        let sql = "SELECT summary FROM releases WHERE app = ?1 AND version = ?2";
+        return Ok(tx.query_row(sql, params![operation.app.0, version.0], |row| row.get(0))?);
+    }
+    if operation.kind == Kind::Scale {
+        let mut counts = formation.replicas.clone();
+        counts.entry(ProcessType::web()).or_insert(formation.replicas_of(&ProcessType::web()));
+        let counts: Vec<_> = counts.iter().map(|(process, count)| format!("{process}={count}")).collect();
+        return Ok(format!("Scale to {}, size {}.", counts.join(", "), formation.size.as_f64()));
+    }
+    Ok("Restart.".to_owned())
 }
 
 fn make_live(tx: &Transaction<'_>, app: AppId, version: ReleaseVersion) -> Result<(), StoreError> {

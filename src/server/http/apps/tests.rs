@@ -33,8 +33,13 @@ use crate::server::seal::Sealer;
 use crate::server::slugs::SlugsConfig;
 use crate::server::store::testing;
 
+mod access;
+mod fronts;
+
 const ANN: &str = "ann@example.com";
 const BEN: &str = "ben@example.com";
+const CAT: &str = "cat@example.com";
+const DAN: &str = "dan@example.com";
 
 struct Platform {
     router: Router,
@@ -78,6 +83,8 @@ impl Platform {
         let stack = |name| Stack::parse(name).unwrap();
         let settings = AppSettings {
             per_account: 3,
+            domains_per_app: 3,
+            people_per_app: 2,
             cloud: "local",
             stacks: (stack("debian-12"), vec![stack("debian-13")]),
             domain: domain.clone(),
@@ -89,7 +96,7 @@ impl Platform {
         let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain };
         let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
         let mut keys = std::collections::HashMap::new();
-        for email in [ANN, BEN] {
+        for email in [ANN, BEN, CAT, DAN] {
             let user = testing::user(&store, email).await;
             keys.insert(email, accounts.mint_key(user).await.unwrap().text);
         }

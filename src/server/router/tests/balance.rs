@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use super::*;
+use crate::server::domain::Canary;
 
 /// Answers its requests over one connection, counting connections; closes after each answer when told to.
 async fn counted(name: &'static str, per_connection: usize) -> (Backend, Arc<AtomicUsize>) {
@@ -165,4 +166,67 @@ async fn full_queue() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         held.push(stream);
     }
     (address, listener, held)
+}
+
+/// `shop.test`, whose canary is the second app of the table.
+fn with_canary(states: &[(&str, RouteState)], weight: u8) -> RouteTable {
+    let mut table = table(states);
+    let app = AppName::parse("secret-name-1").unwrap();
+    let host = Hostname::parse("shop.test").unwrap();
+    let route = Route { canary: Some(Canary { app, weight }), ..(*table.hosts[&host]).clone() };
+    table.hosts.insert(host, Arc::new(route));
+    table
+}
+
+async fn named(name: &'static str) -> Backend {
+    app(name, move |_| async move { Response::new(full(name)) }).await
+}
+
+#[tokio::test]
+async fn a_canary_gets_exactly_its_part_across_tables() {
+    let (main, canary) = (named("main").await, named("canary").await);
+    let states = [
+        ("shop.test", RouteState::Serving(vec![main.clone()])),
+        ("next.test", RouteState::Serving(vec![canary.clone()])),
+    ];
+    let stage = Stage::new(RouterConfig::default(), &states).await;
+    let mut seen = Vec::new();
+    for round in 0..4 {
+        // A table is published for every change of any app.
+        stage.table.send_replace(Arc::new(with_canary(&states, 7)));
+        for _ in 0..[13, 50, 100, 37][round] {
+            seen.push(stage.get("/").await.body);
+        }
+    }
+    for hundred in seen.windows(100) {
+        assert_eq!(hundred.iter().filter(|body| *body == "canary").count(), 7);
+    }
+    for (weight, expected) in [(0, "main"), (100, "canary")] {
+        stage.table.send_replace(Arc::new(with_canary(&states, weight)));
+        // The router follows in its own time.
+        until_all(&stage, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_canary_that_does_not_serve_takes_no_visitor_away() {
+    let main = named("main").await;
+    let gone = backend("gone", ([127, 0, 0, 1], 1).into());
+    for state in [RouteState::Failing, RouteState::Maintenance, RouteState::Serving(vec![gone])] {
+        let states = [("shop.test", RouteState::Serving(vec![main.clone()])), ("next.test", state)];
+        let stage = Stage::new(RouterConfig::default(), &states).await;
+        stage.table.send_replace(Arc::new(with_canary(&states, 100)));
+        until_all(&stage, "main").await;
+    }
+}
+
+/// Ten in a row, all answered by this app.
+async fn until_all(stage: &Stage, name: &str) {
+    let all = async {
+        let mut row = 0;
+        while row < 10 {
+            row = if stage.get("/").await.body == name { row + 1 } else { 0 };
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), all).await.unwrap();
 }

@@ -114,7 +114,7 @@ pub(super) fn table(states: &[(&str, RouteState)]) -> RouteTable {
     let mut hosts = HashMap::new();
     for (index, (host, state)) in states.iter().enumerate() {
         let app = AppName::parse(&format!("secret-name-{index}")).unwrap();
-        hosts.insert(Hostname::parse(host).unwrap(), Arc::new(Route { app, state: state.clone() }));
+        hosts.insert(Hostname::parse(host).unwrap(), Arc::new(Route { app, state: state.clone(), canary: None }));
     }
     RouteTable { hosts }
 }

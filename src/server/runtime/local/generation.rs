@@ -28,6 +28,8 @@ const PIDS_PER_GB: u32 = 1024;
 pub(super) enum Order {
     /// Be like this.
     Apply(Box<Workload>, oneshot::Sender<Result<(), RuntimeError>>),
+    /// Another instance in the place of this one.
+    Replace(String, Duration, oneshot::Sender<Result<bool, RuntimeError>>),
     /// Be no more.
     Remove(Duration, oneshot::Sender<Result<(), RuntimeError>>),
 }
@@ -37,8 +39,14 @@ pub(super) struct Generation {
     id: WorkloadId,
     dir: PathBuf,
     /// By index; those that are told to stop are no longer here.
-    replicas: BTreeMap<u32, watch::Sender<Option<Duration>>>,
+    replicas: BTreeMap<u32, Attended>,
     tasks: JoinSet<()>,
+}
+
+/// A replica that is meant to run.
+struct Attended {
+    name: String,
+    stop: watch::Sender<Option<Duration>>,
 }
 
 impl Generation {
@@ -53,6 +61,7 @@ impl Generation {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Apply(workload, done)) => { let _ = done.send(self.apply(&workload).await); }
+                    Some(Order::Replace(name, grace, done)) => { let _ = done.send(self.replace(&name, grace).await); }
                     Some(Order::Remove(grace, done)) => {
                         let _ = done.send(self.remove(grace).await);
                         orders.close();
@@ -73,11 +82,11 @@ impl Generation {
                 Ok(spec) => {
                     let unwished = workload.is_none_or(|workload| spec.index > workload.replicas);
                     let surplus = unwished || dir.join(STOPPING).exists() || self.replicas.contains_key(&spec.index);
-                    let (index, stop, settled) = self.watch(dir, spec, workload)?;
+                    let (index, replica, settled) = self.watch(dir, spec, workload)?;
                     if surplus {
-                        stop.send_replace(Some(GRACE));
+                        replica.stop.send_replace(Some(GRACE));
                     } else {
-                        self.replicas.insert(index, stop);
+                        self.replicas.insert(index, replica);
                     }
                     settling.push(settled);
                 }
@@ -101,7 +110,7 @@ impl Generation {
     /// Starts what is missing and stops what is too much, highest first.
     pub(super) async fn follow(&mut self, workload: &Workload) -> Result<(), RuntimeError> {
         while let Some(last) = self.replicas.last_entry().filter(|last| *last.key() > workload.replicas) {
-            last.remove().send_replace(Some(GRACE));
+            last.remove().stop.send_replace(Some(GRACE));
         }
         let missing: Vec<u32> = (1..=workload.replicas).filter(|index| !self.replicas.contains_key(index)).collect();
         if missing.is_empty() {
@@ -111,11 +120,27 @@ impl Generation {
         for index in missing {
             let (shared, dir, slug, copy) = (self.shared.clone(), self.dir.clone(), slug.clone(), workload.clone());
             let made = blocking("making a replica", move || make(&shared, &dir, &slug, &copy, index)).await?;
-            let (index, stop, _) =
+            let (index, replica, _) =
                 self.watch(made.0, made.1, Some(workload)).map_err(io_error("watching a replica"))?;
-            self.replicas.insert(index, stop);
+            self.replicas.insert(index, replica);
         }
         Ok(())
+    }
+
+    /// The old one is told to stop, and what is missing then is made: the wish on disk stays as it is, so a server that
+    /// is killed in between makes the new one at its next start.
+    async fn replace(&mut self, name: &str, grace: Duration) -> Result<bool, RuntimeError> {
+        let Some(index) = self.replicas.iter().find(|(_, replica)| replica.name == name).map(|(index, _)| *index)
+        else {
+            return Ok(false);
+        };
+        let wish = self.dir.join(WORKLOAD);
+        let workload: Workload = blocking("reading what shall run", move || folder::read_json(&wish)).await?;
+        if let Some(replica) = self.replicas.remove(&index) {
+            replica.stop.send_replace(Some(grace));
+        }
+        self.follow(&workload).await?;
+        Ok(true)
     }
 
     /// Begins to attend to the replica of a folder.
@@ -124,8 +149,8 @@ impl Generation {
         dir: PathBuf,
         spec: Spec,
         workload: Option<&Workload>,
-    ) -> io::Result<(u32, watch::Sender<Option<Duration>>, oneshot::Receiver<()>)> {
-        let index = spec.index;
+    ) -> io::Result<(u32, Attended, oneshot::Receiver<()>)> {
+        let (index, name) = (spec.index, spec.name.clone());
         let (stop, stopping) = watch::channel(None);
         // What nobody wishes any more is only here to be stopped.
         let (release, health) = workload.map_or((ReleaseVersion(0), HealthCheck::Uptime(Duration::MAX)), |workload| {
@@ -134,15 +159,15 @@ impl Generation {
         let about = (self.id.clone(), release, health);
         let (replica, settling) = Replica::new(self.shared.clone(), dir, spec, about, stopping)?;
         self.tasks.spawn(self.shared.tasks.track_future(replica.attend()));
-        Ok((index, stop, settling))
+        Ok((index, Attended { name, stop }, settling))
     }
 
     pub(super) async fn remove(&mut self, grace: Duration) -> Result<(), RuntimeError> {
         let wish = self.dir.join(WORKLOAD);
         // First the wish: whatever happens after, nothing is started again.
         blocking("forgetting what shall run", move || folder::remove_file(&wish)).await?;
-        for (_, stop) in std::mem::take(&mut self.replicas).into_iter().rev() {
-            stop.send_replace(Some(grace));
+        for (_, replica) in std::mem::take(&mut self.replicas).into_iter().rev() {
+            replica.stop.send_replace(Some(grace));
         }
         while self.tasks.join_next().await.is_some() {}
         let dir = self.dir.clone();

@@ -220,6 +220,14 @@ impl Runtime for Local {
         result
     }
 
+    async fn replace(&self, id: &WorkloadId, name: &str, grace: Duration) -> Result<bool, RuntimeError> {
+        let Some(orders) = self.generations().get(id).map(|known| known.orders.clone()) else { return Ok(false) };
+        let (done, answer) = oneshot::channel();
+        let answered = orders.send(Order::Replace(name.to_owned(), grace, done)).await.is_ok();
+        // No answer: the generation was removed meanwhile, and the instance with it.
+        if answered { answer.await.unwrap_or(Ok(false)) } else { Ok(false) }
+    }
+
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
         Ok(self.shared.instances().values().cloned().collect())
     }

@@ -1,0 +1,80 @@
+//! Custom domains: hosts of the app's own that lead to it. Routing only; certificates are not here.
+
+use super::ActionError;
+use super::access::Action;
+use super::apps::Apps;
+use crate::api::domain::Added;
+use crate::server::domain::{App, Hostname, Invalid, User};
+use crate::server::store::StoreError;
+
+impl Apps {
+    /// The app's custom domains, by name.
+    pub async fn domains(&self, user: &User, name: &str) -> Result<Vec<String>, ActionError> {
+        let app = self.may(user, name, Action::See).await?;
+        Ok(self.rooms.store.front(app.id).await?.hosts.into_iter().map(String::from).collect())
+    }
+
+    /// Leads a domain to the app, at once; answers with the name that its DNS record must point at.
+    pub async fn add_domain(&self, user: &User, name: &str, fqdn: &str) -> Result<Added, ActionError> {
+        let app = self.may(user, name, Action::Route).await?;
+        let host = self.custom(fqdn)?;
+        let most = self.settings.domains_per_app;
+        let added = self.rooms.deployer.add_domain(&app, host.clone(), most, user.email.to_string()).await;
+        added.map_err(|error| match error {
+            StoreError::Taken => ActionError::invalid("fqdn", "has already been taken"),
+            StoreError::Full => {
+                let text = format!("is one too many: an app may have {most} domains, remove one first");
+                ActionError::invalid("fqdn", text)
+            }
+            other => other.into(),
+        })?;
+        self.rooms.logs.platform(&app.name, format!("Domain {host} added by {}", user.email));
+        Ok(Added { cname: self.cname(&app), fqdn: host.into() })
+    }
+
+    /// Leads a domain to the app no longer.
+    pub async fn remove_domain(&self, user: &User, name: &str, fqdn: &str) -> Result<(), ActionError> {
+        let app = self.may(user, name, Action::Route).await?;
+        let unknown = || {
+            let text =
+                format!("`{}` is no domain of `{}`; `gigalixir domains` lists them", fqdn.escape_debug(), app.name);
+            ActionError::NotFound(text)
+        };
+        let host = Hostname::parse(fqdn.trim()).map_err(|_| unknown())?;
+        let removed = self.rooms.deployer.remove_domain(&app, host.clone(), user.email.to_string()).await;
+        removed.map_err(|error| match error {
+            StoreError::NotFound => unknown(),
+            other => other.into(),
+        })?;
+        self.rooms.logs.platform(&app.name, format!("Domain {host} removed by {}", user.email));
+        Ok(())
+    }
+
+    /// A name below a public suffix, as far as can be told without a list of them: two labels or more, no address, and
+    /// none of the platform's own.
+    fn custom(&self, text: &str) -> Result<Hostname, Invalid> {
+        let host = Hostname::parse(text.trim())?;
+        let last = host.as_str().rsplit_once('.').map(|(_, last)| last);
+        match last {
+            None => return Err(Invalid::new("fqdn", "should have a dot, as in www.example.com")),
+            Some(last) if last.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(Invalid::new("fqdn", "should be a name, not an address"));
+            }
+            Some(_) => {}
+        }
+        let urls = [&self.settings.app_url, &self.settings.git_url];
+        let ours = urls.into_iter().filter_map(|url| url.host_str()).chain([self.settings.domain.as_str()]);
+        for name in ours {
+            if host.as_str() == name || host.as_str().strip_suffix(name).is_some_and(|rest| rest.ends_with('.')) {
+                return Err(Invalid::new("fqdn", "belongs to the platform"));
+            }
+        }
+        Ok(host)
+    }
+
+    fn cname(&self, app: &App) -> String {
+        let url = url::Url::parse(&self.url(&app.name)).ok();
+        let host = url.as_ref().and_then(url::Url::host_str).map(str::to_owned);
+        host.unwrap_or_else(|| Hostname::of_app(&app.name, &self.settings.domain).into())
+    }
+}
