@@ -46,7 +46,7 @@ impl Deployer {
     }
 
     /// Tells the runtime how many replicas a serving generation shall have. Those that are too many lose their visitors
-    /// first; a wish that changes meanwhile is told again.
+    /// first; a wish that changes meanwhile is told again, and one that ended meanwhile leaves nothing behind.
     pub(super) async fn settle(&self, id: &WorkloadId) {
         while let Some(wish) = self.0.fleet.wish(id) {
             let wished = |this: &Self| this.0.fleet.wish(id).map(|now| now.workload.replicas);
@@ -67,6 +67,12 @@ impl Deployer {
             if wished(self) == Some(replicas) {
                 return;
             }
+        }
+        // It may have been ended while it was being applied: what came up after that is nobody's.
+        if !self.0.fleet.knows(id)
+            && let Err(error) = self.0.rooms.runtime.remove(id, self.0.settings.grace).await
+        {
+            tracing::error!(workload = %id, error = %error, "A removed workload came back; it will be removed again.");
         }
     }
 

@@ -149,7 +149,7 @@ async fn a_destruction_is_finished() {
         kill(&server);
         let server = world.server().await;
         eventually(|| async { world.store.all_apps().await.unwrap().is_empty() }).await;
-        assert!(world.runtime.instances().await.unwrap().is_empty(), "{step}");
+        eventually(|| async { world.runtime.instances().await.unwrap().is_empty() }).await;
         assert!(server.routes().borrow().hosts.is_empty(), "{step}");
     }
 }
