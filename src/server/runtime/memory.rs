@@ -15,6 +15,7 @@ use tokio::sync::broadcast;
 
 use crate::server::domain::{Exit, ExitReason, Instance, InstanceState, Workload, WorkloadId};
 
+use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError};
 
 /// The runtime; it lives on when a "server" over it ends.
@@ -143,6 +144,14 @@ impl Runtime for Memory {
 
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
         Ok(self.lock().values().cloned().collect())
+    }
+
+    async fn exec(&self, instance: &str, _command: Command) -> Result<Session, RuntimeError> {
+        Err(RuntimeError::NotRunning(instance.to_owned()))
+    }
+
+    async fn connect(&self, instance: &str, _port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        Err(RuntimeError::NotRunning(instance.to_owned()))
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

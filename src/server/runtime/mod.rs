@@ -3,13 +3,12 @@
 //! A runtime is told *what should be* and makes it so, again and again if need be: it starts instances, restarts those
 //! that end by themselves (with back-off), and says which are ready. It knows nothing of releases being better or
 //! worse than others: putting new beside old, waiting, swapping and draining is the deployer's work.
-//!
-//! Deliberately absent until their own issues: one-off jobs (`run`) and attaching to an instance (`exec`).
 
 pub mod health;
 pub mod local;
 #[cfg(test)]
 pub(crate) mod memory;
+pub mod session;
 pub mod spec;
 
 use std::path::PathBuf;
@@ -42,6 +41,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// Every instance that exists, those taken over from an earlier server included.
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError>;
 
+    /// Starts a program beside the instance's own process, in its sandbox, its control group and its environment, the
+    /// slug's `.profile.d` included. [`RuntimeError::NotRunning`] if there is no such instance or it does not run.
+    async fn exec(&self, instance: &str, command: session::Command) -> Result<session::Session, RuntimeError>;
+
+    /// Connects to a TCP port on the instance's own loopback. [`RuntimeError::NotRunning`] as for `exec`,
+    /// [`RuntimeError::Io`] when nobody listens there.
+    async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn session::Stream>, RuntimeError>;
+
     /// Every change of an instance from now on. Subscribe first, then list; a receiver that lagged lists again.
     fn watch(&self) -> broadcast::Receiver<InstanceEvent>;
 }
@@ -68,6 +75,9 @@ pub enum RuntimeError {
     /// The machine lacks something, or refuses it; the sentence says what and what to do.
     #[error("{0}")]
     Unavailable(String),
+    /// There is no such instance, or nothing of it runs at present.
+    #[error("no replica `{0}` is running")]
+    NotRunning(String),
     /// The slug is not in the store.
     #[error("slug {0} is missing")]
     SlugMissing(String),

@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use self::generation::{Generation, Order};
 use self::shared::Shared;
 use self::slots::Slots;
+use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
@@ -230,6 +231,14 @@ impl Runtime for Local {
 
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
         Ok(self.shared.instances().values().cloned().collect())
+    }
+
+    async fn exec(&self, instance: &str, _command: Command) -> Result<Session, RuntimeError> {
+        Err(RuntimeError::NotRunning(instance.to_owned()))
+    }
+
+    async fn connect(&self, instance: &str, _port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        Err(RuntimeError::NotRunning(instance.to_owned()))
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
