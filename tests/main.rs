@@ -11,12 +11,14 @@
 mod harness;
 
 mod accounts;
+mod api;
 mod apps;
 mod crash;
 mod deploys;
 mod examples;
 mod front;
 mod git;
+mod limits;
 mod official;
 mod runtime_contract;
 mod runtime_local;

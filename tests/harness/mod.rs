@@ -6,10 +6,12 @@ mod person;
 mod processes;
 mod project;
 mod server;
+mod wire;
 
 pub use http::{Answer, get};
 pub use official::Official;
-pub use person::{Person, newest_code, newest_mail};
+pub use person::{PASSWORD, Person, newest_code, newest_mail};
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;
+pub use wire::{Reply, Wire};
