@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::super::RuntimeError;
+use super::super::generations::Order;
 use super::super::spec::{self, Place};
 use super::erlang;
 use super::folder::{self, SLUG, SPEC, STOPPING, Spec, WORKLOAD};
@@ -23,16 +24,6 @@ use crate::server::domain::{HealthCheck, ReleaseVersion, Workload, WorkloadId};
 /// For replicas that go because fewer are wished, or that nobody wishes any more.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 const PIDS_PER_GB: u32 = 1024;
-
-/// What a generation is told.
-pub(super) enum Order {
-    /// Be like this.
-    Apply(Box<Workload>, oneshot::Sender<Result<(), RuntimeError>>),
-    /// Another instance in the place of this one.
-    Replace(String, Duration, oneshot::Sender<Result<bool, RuntimeError>>),
-    /// Be no more.
-    Remove(Duration, oneshot::Sender<Result<(), RuntimeError>>),
-}
 
 pub(super) struct Generation {
     shared: Arc<Shared>,
