@@ -17,7 +17,6 @@ mod shared;
 pub mod shim;
 mod slots;
 mod spool;
-mod stop;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -114,7 +113,10 @@ impl Local {
         let mut settling = Vec::new();
         for folder in folder::folders(&self.dir)? {
             let workload = folder::read_json::<Workload>(&folder.join(folder::WORKLOAD)).ok();
-            let id = workload.as_ref().map(|workload| workload.id.clone()).or_else(|| id_of(&folder));
+            let id = workload
+                .as_ref()
+                .map(|workload| workload.id.clone())
+                .or_else(|| folder::generation_of(folder.file_name()?.to_str()?));
             let Some(id) = id else {
                 tracing::warn!("{} is not a folder of ours and is left alone", folder.display());
                 continue;
@@ -220,16 +222,4 @@ fn cgroups(dir: &Path) -> Option<Cgroups> {
         })
         .inspect(weighed)
         .ok()
-}
-
-/// The id that a generation's folder was named after.
-fn id_of(folder: &Path) -> Option<WorkloadId> {
-    let name = folder.file_name()?.to_str()?;
-    let mut parts = name.split('.');
-    let id = WorkloadId {
-        app: AppName::parse(parts.next()?).ok()?,
-        process: crate::server::domain::ProcessType::parse(parts.next()?).ok()?,
-        generation: parts.next()?.parse().ok()?,
-    };
-    (parts.next().is_none()).then_some(id)
 }

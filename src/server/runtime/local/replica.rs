@@ -18,9 +18,9 @@ use super::link::{self, Link};
 use super::output::Output;
 use super::protocol::{Order, Phase, State, Word};
 use super::shared::Shared;
-use super::stop::{self, Stop};
 use crate::server::confine::cgroup::Cgroup;
 use crate::server::domain::{HealthCheck, Instance, InstanceState, ReleaseVersion, WorkloadId};
+use crate::server::runtime::stop::{self, Stop};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
