@@ -21,6 +21,7 @@ mod git;
 mod limits;
 mod official;
 mod runtime_contract;
+mod runtime_docker;
 mod runtime_local;
 mod server;
 mod tidy;
