@@ -1,10 +1,8 @@
 //! The API as it describes itself: every operation of `/api/openapi.json` answers as it says, on a real platform.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, Person, Project, Reply, Server, Wire, newest_mail, wait_until};
+use crate::harness::{PASSWORD, Person, Project, Reply, Server, Wire, secret_mailed};
 
 const ADA: &str = "ada@example.com";
 const BEN: &str = "ben@example.com";
@@ -40,17 +38,6 @@ impl Story {
         project.greet_by_python(&person, "one");
         let remote = format!("http://{}:{}@{}/{app}.git", ADA.replace('@', "%40"), self.key, self.server.api);
         person.git(&project, &["push", &remote, "HEAD:refs/heads/master"]).ok();
-    }
-
-    /// A token from the newest mail to that address that has one of these words.
-    #[track_caller]
-    fn token(&self, email: &str, word: &str) -> String {
-        let line = |text: &str| text.lines().find_map(|line| line.trim().strip_prefix("Token:").map(str::to_owned));
-        wait_until("the token's mail", Duration::from_secs(60), || {
-            let mail = newest_mail(&self.server, email);
-            mail.contains(word) && line(&mail).is_some()
-        });
-        line(&newest_mail(&self.server, email)).expect("a token").trim().to_owned()
     }
 }
 
@@ -154,12 +141,13 @@ fn addresses_and_passwords(story: &mut Story) {
     let (wire, next) = (&story.wire, "ada@new.example.com");
     let wish = json!({ "next_email": next, "current_password": PASSWORD });
     story.ada("POST", "/api/users/email", wish).data(200);
-    let (confirm, revoke) = (story.token(next, "Token:"), story.token(ADA, "email:revoke"));
+    let (confirm, revoke) =
+        (secret_mailed(&story.server, next, "Token:"), secret_mailed(&story.server, ADA, "email:revoke"));
     wire.ask(None, "POST", "/api/users/email/confirm", json!({ "token": confirm })).data(200);
     wire.ask(None, "POST", "/api/users/email/revoke", json!({ "token": revoke })).data(200);
     wire.ask(None, "PUT", "/api/users/reconfirm_email", json!({ "email": ADA })).data(200);
     wire.ask(None, "PUT", "/api/users/reset_password", json!({ "email": ADA })).data(200);
-    let token = story.token(ADA, "set a new password");
+    let token = secret_mailed(&story.server, ADA, "set a new password");
     let wish = json!({ "token": token, "password": "another good one" });
     wire.ask(None, "POST", "/api/users/reset_password", wish).data(200);
     let login = wire.ask(Some((ADA, "another good one")), "GET", "/api/login", json!(null)).data(200);

@@ -14,4 +14,4 @@ pub use person::{PASSWORD, Person, newest_code, newest_mail};
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;
-pub use wire::{Reply, Wire};
+pub use wire::{Reply, Wire, secret_mailed};

@@ -9,7 +9,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::person::{PASSWORD, newest_code};
+use super::person::PASSWORD;
 use super::{Server, wait_until};
 
 /// A caller of the API who checks what it is told.
@@ -97,11 +97,16 @@ impl Wire {
 
     /// Signs up, and returns the key.
     pub fn sign_up(&self, server: &Server, email: &str) -> String {
+        self.sign_up_with(server, email, PASSWORD)
+    }
+
+    /// Signs up with that password, and returns the key.
+    pub fn sign_up_with(&self, server: &Server, email: &str, password: &str) -> String {
         let step = |body: Value| self.ask(None, "POST", "/api/signup", body).data(200);
         let uuid = step(json!({ "email": email }))["uuid"].clone();
-        wait_until("the code's mail", Duration::from_secs(60), || mailed(server, email));
-        step(json!({ "uuid": uuid, "confirmation_code": newest_code(server, email) }));
-        step(json!({ "uuid": uuid, "password": PASSWORD }));
+        let code = secret_mailed(server, email, "Code:");
+        step(json!({ "uuid": uuid, "confirmation_code": code }));
+        step(json!({ "uuid": uuid, "password": password }));
         step(json!({ "uuid": uuid, "tier": "FREE" }))["key"].as_str().expect("a key").to_owned()
     }
 
@@ -178,11 +183,21 @@ impl Wire {
     }
 }
 
-/// Whether there is a mail to that address.
-fn mailed(server: &Server, email: &str) -> bool {
-    let mails = std::fs::read_dir(server.data().join("outbox")).into_iter().flatten().flatten();
-    let mut texts = mails
-        .filter(|mail| mail.path().extension() == Some("eml".as_ref()))
-        .filter_map(|mail| std::fs::read_to_string(mail.path()).ok());
-    texts.any(|text| text.contains(&format!("To: {email}")))
+/// The code or token in the newest mail to that address that says `words`; waits for it.
+#[track_caller]
+pub fn secret_mailed(server: &Server, email: &str, words: &str) -> String {
+    let mut found = None;
+    wait_until("a mail", Duration::from_secs(60), || {
+        let mails = std::fs::read_dir(server.data().join("outbox")).into_iter().flatten().flatten();
+        let mut paths: Vec<_> =
+            mails.map(|mail| mail.path()).filter(|p| p.extension() == Some("eml".as_ref())).collect();
+        paths.sort();
+        let texts = paths.iter().rev().filter_map(|path| std::fs::read_to_string(path).ok());
+        let mut wanted = texts.filter(|text| text.contains(&format!("To: {email}")) && text.contains(words));
+        let secret =
+            |line: &str| line.trim().strip_prefix("Code:").or(line.trim().strip_prefix("Token:")).map(str::to_owned);
+        found = wanted.next().and_then(|text| text.lines().find_map(secret));
+        found.is_some()
+    });
+    found.expect("found").trim().to_owned()
 }
