@@ -12,7 +12,7 @@ const UNLIMITED: &str = "signups = \"open\"\n[rates]\nrequests_per_address = 0\n
     codes_per_address = 0\nlogins_per_address = 0\nlogins_per_account = 0\nmails_per_recipient = 0\n";
 
 /// Seconds for one person's requests; schemathesis ends by itself when it has no more to try.
-const SECONDS: &str = "20";
+const SECONDS: &str = "15";
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
     response_schema_conformance,unsupported_method,allow_header_conformance,a_refusal_changes_nothing";
