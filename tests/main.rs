@@ -20,5 +20,6 @@ mod git;
 mod official;
 mod runtime_contract;
 mod runtime_local;
+mod runtime_sessions;
 mod server;
 mod tidy;
