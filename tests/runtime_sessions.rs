@@ -281,7 +281,7 @@ pub(crate) async fn a_session_ends_with_the_server_and_the_instance_goes_on<S: S
         }
     })
     .await;
-    assert_eq!(stage.runtime().instances().await.unwrap(), [before.clone()]);
+    assert_eq!(stage.runtime().instances().await.unwrap(), std::slice::from_ref(&before));
     let again = stage.runtime().exec(&before.name, command(&["echo", "again"])).await.unwrap();
     assert_eq!(whole(again).await.0, "again\n", "a new server starts programs as well");
     stage.runtime().remove(&web.id, GRACE).await.unwrap();
