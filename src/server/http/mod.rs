@@ -27,6 +27,7 @@ mod ps;
 mod releases;
 mod serve;
 mod slugs;
+mod ssh;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -121,6 +122,7 @@ fn routes() -> Router<Doors> {
         .route("/healthz", get(health::check))
         .merge(account::routes())
         .merge(ssh_keys::routes())
+        .merge(ssh::routes())
         .merge(mfa::routes())
         .merge(payments::routes())
         .merge(apps::routes())
