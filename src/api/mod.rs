@@ -12,6 +12,7 @@ pub mod domain;
 pub mod log;
 pub mod mfa;
 pub mod release;
+pub mod ssh;
 pub mod ssh_key;
 
 use std::collections::BTreeMap;

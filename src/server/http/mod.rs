@@ -28,6 +28,7 @@ mod releases;
 pub mod routes;
 mod serve;
 mod slugs;
+mod ssh;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -122,6 +123,7 @@ fn routes() -> Routes<Doors> {
         .get("/healthz", health::check, "tells whether the server can read its database")
         .merge(account::routes())
         .merge(ssh_keys::routes())
+        .merge(ssh::routes())
         .merge(mfa::routes())
         .merge(payments::routes())
         .merge(apps::routes())

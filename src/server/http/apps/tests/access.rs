@@ -17,6 +17,7 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/permissions", json!(null), Viewer),
         ("GET", "/activity", json!(null), Viewer),
         ("GET", "/configs", json!(null), Collaborator),
+        ("GET", "/ssh_ip", json!(null), Collaborator),
         ("POST", "/configs", json!({"configs": {"A": "1"}}), Collaborator),
         ("DELETE", "/configs", json!({"key": "A"}), Collaborator),
         ("POST", "/configs/copy", json!({"from": "hill"}), Collaborator),
