@@ -17,6 +17,7 @@ mod deploys;
 mod examples;
 mod front;
 mod git;
+mod inside;
 mod official;
 mod runtime_contract;
 mod runtime_docker;
