@@ -9,9 +9,11 @@ pub mod account;
 pub mod app;
 pub mod canary;
 pub mod domain;
+pub mod inside;
 pub mod log;
 pub mod mfa;
 pub mod release;
+pub mod ssh;
 pub mod ssh_key;
 
 use std::collections::BTreeMap;

@@ -146,6 +146,11 @@ impl Deployer {
         self.0.fleet.instances(app)
     }
 
+    /// Where the replicas are, for those who enter one.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.0.rooms.runtime
+    }
+
     /// Waits for the operations under way (bound it), then ends the background work. What is cut off goes on with the
     /// next server; apps run on.
     pub async fn close(&self) {

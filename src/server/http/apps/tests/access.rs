@@ -155,6 +155,11 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("PUT", "/api/apps/{app}/restart", json!(null), Collaborator),
         ("DELETE", "/api/apps/{app}/pods/{pod}", json!(null), Collaborator),
         ("PUT", "/api/apps/{app}/stack", json!({"stack": "debian-12"}), Collaborator),
+        ("GET", "/api/apps/{app}/exec", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/tunnel", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/releases/migrate-command", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/observer-commands", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/ssh_ip", json!(null), Collaborator),
         ("POST", "/api/apps/{app}/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("DELETE", "/api/apps/{app}/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("GET", "/api/apps/{app}/canaries", json!(null), Viewer),
@@ -223,7 +228,7 @@ async fn check(platform: &Platform, asker: Asker, (method, path, body, whom): (&
         false => path.to_owned(),
     };
     let path = path.replace("{which}", "1").replace("{canary}", "dell").replace(['{', '}'], "");
-    let path = path.replace("/logs", "/logs?follow=False");
+    let path = path.replace("/logs", "/logs?follow=False").replace("/tunnel", "/tunnel?port=4000");
     let (status, text) = ask(platform, asker, method, &path.replacen("/apps/app", "/apps/hill", 1), &body).await;
     let seen = format!("{asker:?} {method} {path}: {status} {text}");
     match due(whom, asker) {
