@@ -21,4 +21,5 @@ mod official;
 mod runtime_contract;
 mod runtime_local;
 mod server;
+mod ssh;
 mod tidy;

@@ -6,6 +6,7 @@ mod person;
 mod processes;
 mod project;
 mod server;
+mod ssh;
 
 pub use http::{Answer, get};
 pub use official::Official;
@@ -13,3 +14,4 @@ pub use person::{Person, newest_code, newest_mail};
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;
+pub use ssh::Ssh;
