@@ -65,6 +65,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 fn a_command_runs_in_the_replica_as_the_app_does() {
     let home = Home::new();
     let ssh = home.ssh();
+    ssh.run(&["hello@host", "true"]).ok_stderr().contains("known hosts").then_some(()).expect("a new host key is told");
     let ran = ssh.run(&["hello@host", "echo out; echo err >&2; exit 42"]);
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.trim()), (Some(42), "out\n", "err"), "{ran:?}");
     let place = ssh.run(&["root@hello@host", "pwd; echo $PORT-$HOST_INDEX-$APP_NAME; command -v gigalixir_run"]).ok();
@@ -86,7 +87,7 @@ fn a_command_runs_in_the_replica_as_the_app_does() {
     let output = { set }.env("LC_TELL", "told").env("LD_PRELOAD", "").output().expect("ssh");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "told-\n");
     assert_eq!(ssh.run(&["hello@host", "kill -KILL $$"]).code, Some(255), "a signal's end, as OpenSSH tells it");
-    wait_until("the visits are recorded", SOON, || home.activity().matches("by ssh").count() >= 7);
+    wait_until("the visits are recorded", SOON, || home.activity().matches("by ssh").count() >= 8);
     let activity = home.activity();
     assert!(activity.contains("ada@example.com") && activity.contains("Enter hello-web-"), "{activity}");
     assert!(!activity.contains("LC_TELL"), "what was typed is nobody's business: {activity}");
@@ -289,7 +290,7 @@ fn who_may_in() {
     }
 
     let share = |role: &str| {
-        home.ada.run_in(&home.project, &["access:add", "-e", "ben@example.com", "--role", role]).ok();
+        home.ada.run_in(&home.project, &["access:add", "ben@example.com", "--role", role]).ok();
     };
     share("VIEWER");
     let viewer = ben_ssh.run(&["hello@host", "true"]).fails();
@@ -298,7 +299,7 @@ fn who_may_in() {
     ben_ssh.run(&["hello@host", "true"]).ok();
     let mut open = ben_ssh.start(&["hello@host", "echo in; sleep 1000"]);
     first_line(&mut open.child, "in");
-    home.ada.run_in(&home.project, &["access:remove", "-e", "ben@example.com"]).ok();
+    home.ada.run_in(&home.project, &["access:remove", "ben@example.com"]).ok();
     let ended = open.end_with_input_open();
     assert!(ended.code == Some(255) && ended.stderr.contains("there is no app `hello` of yours"), "{ended:?}");
     ada.run(&["hello@host", "true"]).ok();

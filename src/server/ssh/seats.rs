@@ -108,11 +108,12 @@ impl Seats {
     /// The program to come shall have a terminal.
     pub(super) fn terminal(&mut self, channel: ChannelId, term: &str, size: TerminalSize) -> bool {
         let Some(Seat::Free(preparation)) = self.0.get_mut(&channel) else { return false };
-        if !is_plain(term) {
-            return false;
+        // A client that has no terminal itself does not know what kind it wants.
+        let term = if term.is_empty() { "dumb" } else { term };
+        if is_plain(term) {
+            preparation.terminal = Some(Terminal { term: term.to_owned(), size });
         }
-        preparation.terminal = Some(Terminal { term: term.to_owned(), size });
-        true
+        is_plain(term)
     }
 
     /// The program to come shall have a variable; only those that tell what the client's terminal can do.

@@ -22,7 +22,9 @@ use crate::server::runtime::session::{Command, Session, Stream};
 
 /// How the record calls this door.
 const DOOR: &str = "ssh";
-/// How long a client has to take its leave.
+/// How long a client has to leave by itself after its last program, while the server is stopping.
+const LEAVING: Duration = Duration::from_millis(500);
+/// How long a client that is sent away has to go.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The visit.
@@ -139,11 +141,13 @@ impl Visit {
         }
     }
 
-    /// The server is stopping, and nothing runs here that could be finished first.
+    /// The server is stopping, and nothing runs here that could be finished first. A client whose last program has just
+    /// ended leaves by itself, and takes being sent away for a failure.
     async fn stopping(&self) {
         self.gateway.closing.cancelled().await;
         self.tasks.close();
         self.tasks.wait().await;
+        tokio::time::sleep(LEAVING).await;
     }
 
     async fn may_stay(&self) -> Result<(), ActionError> {
