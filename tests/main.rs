@@ -20,6 +20,7 @@ mod git;
 mod official;
 mod runtime_contract;
 mod runtime_local;
+mod runtime_sessions;
 mod server;
 mod ssh;
 mod tidy;

@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+pub(crate) use crate::runtime_sessions::*;
+
 /// A runtime on trial, with a slug store and a log.
 pub(crate) trait Stage {
     async fn begin() -> Self;

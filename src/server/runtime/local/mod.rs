@@ -7,8 +7,10 @@
 //! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
 
 mod erlang;
+mod exec;
 mod folder;
 mod generation;
+pub mod inside;
 mod link;
 mod output;
 mod protocol;
@@ -18,19 +20,24 @@ pub mod shim;
 mod slots;
 mod spool;
 mod stop;
+mod terminal;
+mod variables;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::generation::{Generation, Order};
@@ -40,7 +47,7 @@ use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
-use crate::server::domain::{AppName, Instance, LogLine, Workload, WorkloadId};
+use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Workload, WorkloadId};
 
 const EVENTS: usize = 1024;
 /// How long a start waits to know how the replicas are that it took over.
@@ -112,15 +119,18 @@ impl Local {
             events: broadcast::channel(EVENTS).0,
             instances: Mutex::new(BTreeMap::new()),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
         });
         let local = Arc::new(Self { dir, shared, generations: Mutex::new(HashMap::new()) });
         local.take_over().await.map_err(unusable)?;
         Ok(local)
     }
 
-    /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
+    /// Leaves the replicas running, ends the sessions beside them, and returns when nothing of this server touches
+    /// anything any more: a successor can start.
     pub async fn close(&self) {
         self.generations().clear();
+        self.shared.closing.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
@@ -185,6 +195,14 @@ impl Local {
         orders
     }
 
+    /// The folder of an instance that runs.
+    fn folder_of(&self, instance: &str) -> Result<PathBuf, RuntimeError> {
+        let instances = self.shared.instances();
+        let running = instances.get(instance).filter(|known| known.state != InstanceState::Crashed);
+        let known = running.ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))?;
+        Ok(self.dir.join(folder::generation_folder(&known.workload)).join(&known.name))
+    }
+
     fn generations(&self) -> MutexGuard<'_, HashMap<WorkloadId, Tasked>> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,12 +251,23 @@ impl Runtime for Local {
         Ok(self.shared.instances().values().cloned().collect())
     }
 
-    async fn exec(&self, instance: &str, _command: Command) -> Result<Session, RuntimeError> {
-        Err(RuntimeError::NotRunning(instance.to_owned()))
+    async fn exec(&self, instance: &str, command: Command) -> Result<Session, RuntimeError> {
+        let dir = self.folder_of(instance)?;
+        match exec::exec(&self.shared, dir, command).await {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(RuntimeError::NotRunning(instance.to_owned())),
+            Err(source) => Err(RuntimeError::Io { context: format!("starting a program in {instance}"), source }),
+        }
     }
 
-    async fn connect(&self, instance: &str, _port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
-        Err(RuntimeError::NotRunning(instance.to_owned()))
+    async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        let dir = self.folder_of(instance)?;
+        let failed = |source| RuntimeError::Io { context: format!("connecting to port {port} of {instance}"), source };
+        let spec: folder::Spec = folder::read_json(&dir.join(folder::SPEC)).map_err(failed)?;
+        let hosts = [spec.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let addresses = hosts.map(|host| SocketAddr::new(host, port));
+        let stream = TcpStream::connect(addresses.as_slice()).await.map_err(failed)?;
+        Ok(Box::new(stream))
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

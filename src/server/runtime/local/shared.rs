@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::{InstanceEvent, SlugSource};
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) instances: Mutex<BTreeMap<String, Instance>>,
     /// Every task of this server's.
     pub(super) tasks: TaskTracker,
+    /// Ends the sessions.
+    pub(super) closing: CancellationToken,
 }
 
 impl Shared {
