@@ -23,4 +23,5 @@ mod runtime_local;
 mod runtime_sessions;
 mod server;
 mod ssh;
+mod ssh_protocol;
 mod tidy;

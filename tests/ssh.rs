@@ -64,13 +64,20 @@ fn noise(bytes: usize) -> Vec<u8> {
 #[test]
 fn a_command_runs_in_the_replica_as_the_app_does() {
     let home = Home::new();
+    home.project.write(".profile.d/tools.sh", "export PATH=/app/tools:$PATH\n");
+    home.project.write("tools/tool", "#!/bin/sh\necho tooled\n");
+    home.ada.git(&home.project, &["add", "-A"]).ok();
+    home.ada.git(&home.project, &["update-index", "--chmod=+x", "tools/tool"]).ok();
+    home.ada.git(&home.project, &["commit", "-q", "-m", "tools"]).ok();
+    home.project.push(&home.ada);
     let ssh = home.ssh();
-    ssh.run(&["hello@host", "true"]).ok_stderr().contains("known hosts").then_some(()).expect("a new host key is told");
+    // The first connection tells of a new host key.
+    assert_eq!(ssh.run(&["hello@host", "tool"]).ok(), "tooled\n", "what .profile.d sets counts");
     let ran = ssh.run(&["hello@host", "echo out; echo err >&2; exit 42"]);
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.trim()), (Some(42), "out\n", "err"), "{ran:?}");
-    let place = ssh.run(&["root@hello@host", "pwd; echo $PORT-$HOST_INDEX-$APP_NAME; command -v gigalixir_run"]).ok();
+    let place = ssh.run(&["root@hello@host", "pwd; echo $PORT-$HOST_INDEX-$APP_NAME"]).ok();
     let lines: Vec<&str> = place.lines().collect();
-    assert!(lines[0] == "/app" && lines[1].ends_with("-1-hello") && lines[2].ends_with("gigalixir_run"), "{place}");
+    assert!(lines[0] == "/app" && lines[1].ends_with("-1-hello"), "{place}");
     assert_eq!(
         ssh.run_with_input(&["hello@host", "wc -c"], "twelve bytes").ok().trim(),
         "12",
@@ -359,7 +366,7 @@ fn a_restart_ends_visits_and_changes_no_key() {
     let ssh = Ssh::of(&home.ada, &home.server);
     ssh.run(&["-o", "StrictHostKeyChecking=yes", "hello@host", "true"]).ok();
     let activity = home.activity();
-    assert_eq!(activity.matches("by ssh").count(), 4, "all were recorded: {activity}");
+    assert_eq!(activity.matches("by ssh").count(), 5, "all were recorded: {activity}");
 }
 
 fn log_lines(home: &Home, text: &str) -> usize {
