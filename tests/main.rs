@@ -19,6 +19,7 @@ mod front;
 mod git;
 mod official;
 mod runtime_contract;
+mod runtime_docker;
 mod runtime_local;
 mod runtime_sessions;
 mod server;
