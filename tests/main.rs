@@ -18,6 +18,7 @@ mod examples;
 mod front;
 mod git;
 mod official;
+mod official_ssh;
 mod runtime_contract;
 mod runtime_docker;
 mod runtime_local;

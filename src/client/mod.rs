@@ -13,6 +13,7 @@ pub mod http;
 pub mod netrc;
 pub mod output;
 pub mod prompt;
+pub mod ssh;
 pub mod variables;
 
 use std::process::ExitCode;

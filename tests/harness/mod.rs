@@ -10,7 +10,7 @@ mod ssh;
 
 pub use http::{Answer, get};
 pub use official::Official;
-pub use person::{Person, newest_code, newest_mail};
+pub use person::{Person, Ran, newest_code, newest_mail};
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;

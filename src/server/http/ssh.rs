@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 
 use super::Doors;
 use super::answer::{Answer, ok};
 use super::auth::SignedIn;
 use super::extract::Segments;
+use super::routes::Routes;
+use crate::api::ssh::SshAddress;
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new().route("/api/apps/{app}/ssh_ip", get(address))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new().get("/api/apps/{app}/ssh_ip", address, "tells how `ssh` gets into the replicas")
 }
 
 async fn address(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<SshAddress> {
     ok(apps.ssh_address(&user, &app).await?)
 }

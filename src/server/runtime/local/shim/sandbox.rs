@@ -55,9 +55,9 @@ pub(super) fn command(dir: &Path, spec: &Spec, port: u16, output: io::PipeWriter
     let bubblewrap = Bubblewrap::find().map_err(io::Error::other)?;
     let mut command = enter.command(bubblewrap);
     let hostname: String = spec.name.chars().take(HOSTNAME_MAX).collect();
-    let tools = TOOLS_INSIDE.iter().fold(Bubblewrap::isolated().keep_env().system(), |all, (name, inside)| {
-        all.ro_bind(dir.join(name), inside)
-    });
+    let tools = TOOLS_INSIDE
+        .iter()
+        .fold(Bubblewrap::isolated().keep_env().system(), |all, (name, inside)| all.ro_bind(dir.join(name), inside));
     tools
         .ro_bind(dir.join("etc/passwd"), "/etc/passwd")
         .ro_bind(dir.join("etc/group"), "/etc/group")
