@@ -18,6 +18,7 @@ use super::receiver;
 use super::releases::Keep;
 use super::router::RouterConfig;
 use super::slugs::{BucketConfig, SlugsConfig};
+use super::ssh;
 
 const MIB: u64 = 1 << 20;
 
@@ -100,6 +101,21 @@ pub(super) fn router(config: &ServerConfig) -> RouterConfig {
         response_timeout: unless_zero(told.response_seconds),
         tunnel_idle_timeout: unless_zero(told.idle_seconds),
         ..RouterConfig::default()
+    }
+}
+
+pub(super) fn ssh(config: &ServerConfig) -> ssh::Settings {
+    let told = &config.gateway;
+    ssh::Settings {
+        login: Duration::from_secs(told.login_seconds),
+        idle: Duration::from_secs(told.idle_seconds),
+        keepalive: Duration::from_secs(told.keepalive_seconds),
+        attempts: told.attempts_per_address,
+        per_address: told.connections_per_address,
+        per_account: told.connections_per_account,
+        channels: told.channels_per_connection,
+        buffer: told.buffer_mib << 20,
+        drain: Duration::from_secs(told.drain_seconds),
     }
 }
 

@@ -1,7 +1,7 @@
 """Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
 import os, sys
 
-import api_cases, cases
+import api_cases, cases, ssh
 
 NAMES = {
     "push-to-live": cases.push_to_live,
@@ -10,6 +10,7 @@ NAMES = {
     "deploys-under-load": cases.deploys_under_load,
     "apps-command": api_cases.apps_command,
     "api-load": api_cases.api_load,
+    "ssh": ssh.ssh,
 }
 
 if __name__ == "__main__":
