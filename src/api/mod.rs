@@ -13,6 +13,7 @@ pub mod log;
 pub mod mfa;
 pub mod release;
 pub mod ssh_key;
+pub mod usage;
 
 use std::collections::BTreeMap;
 

@@ -16,6 +16,7 @@ pub mod builder;
 pub mod confine;
 pub mod deployer;
 pub mod logs;
+pub mod metering;
 pub mod receiver;
 pub mod releases;
 pub mod router;

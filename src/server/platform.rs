@@ -24,6 +24,7 @@ use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Seale
 use super::listen::Sockets;
 use super::logs::Logs;
 use super::mail::Mailer;
+use super::metering::Metering;
 use super::pipeline::{self, Pipeline};
 use super::receiver::Receiver;
 use super::releases::Releases;
@@ -45,6 +46,7 @@ pub(super) struct Platform {
     doors: (JoinHandle<()>, CancellationToken),
     visitors: (JoinHandle<()>, CancellationToken),
     lines: JoinHandle<()>,
+    metering: Metering,
 }
 
 /// The rooms of a push and of what it becomes, connected.
@@ -57,7 +59,7 @@ struct Rooms {
     logs: Logs,
     deployer: Deployer,
     router: Router,
-    runtime: &'static str,
+    runtime: Arc<dyn Runtime>,
     lines: JoinHandle<()>,
 }
 
@@ -70,6 +72,8 @@ impl Platform {
         (config.api, config.http) = (api.local_addr()?, http.local_addr()?);
 
         let rooms = connect(&config).await?;
+        let (store, runtime) = (rooms.store.clone(), rooms.runtime.clone());
+        let metering = Metering::start(store, runtime, Clock::system(), settings::price(&config)).await?;
         let pipeline = pipeline(&config, &rooms)?;
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
@@ -78,13 +82,14 @@ impl Platform {
         let visitors = rooms.router.serve(http, visitors_closed.clone());
         let doors_closed = CancellationToken::new();
         let doors = doors(&config, &rooms, pipeline, api, doors_closed.clone()).await?;
-        announce(&config, rooms.runtime, begun);
+        announce(&config, rooms.runtime.name(), begun);
         Ok(Self {
             deployer: rooms.deployer,
             logs: rooms.logs,
             doors: (doors, doors_closed),
             visitors: (visitors, visitors_closed),
             lines: rooms.lines,
+            metering,
         })
     }
 
@@ -100,6 +105,7 @@ impl Platform {
             // Their last words come after their end.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        self.metering.close().await;
         self.lines.abort();
         self.logs.flush().await;
     }
@@ -123,13 +129,11 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
     let (runtime, lines) = local_runtime(data, &slugs, &logs).await?;
-    let name = runtime.name();
-
     let draining = Arc::new(Draining::default());
     let parts = deployer::Rooms {
         store: store.clone(),
         releases: releases.clone(),
-        runtime,
+        runtime: runtime.clone(),
         drains: draining.clone(),
         log: Arc::new(AppLogs(logs.clone())),
     };
@@ -137,7 +141,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime: name, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime, lines })
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.
@@ -200,8 +204,9 @@ async fn doors(
         deployer: rooms.deployer.clone(),
         logs: rooms.logs.clone(),
         repositories: Arc::new(folders),
+        clock: Clock::system(),
     };
-    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime, stack)?));
+    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), stack)?));
     apps.tidy().await?;
     let gate = Arc::new(Gate { accounts: accounts.clone(), apps: apps.clone() });
     let git = git::Door { receiver: rooms.receiver.clone(), deploys: pipeline, admits: gate };

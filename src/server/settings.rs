@@ -8,11 +8,11 @@ use anyhow::Context;
 use url::Url;
 
 use super::actions::account::AccountRules;
-use super::actions::apps::AppSettings;
+use super::actions::apps::{AppSettings, Billing};
 use super::builder::{Bounds, BuilderConfig};
 use super::config::{S3Config, ServerConfig, SlugStore};
 use super::deployer;
-use super::domain::{AppName, Stack};
+use super::domain::{AppName, Price, Stack};
 use super::logs::LogLimits;
 use super::receiver;
 use super::releases::Keep;
@@ -116,7 +116,14 @@ pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> 
         domain: config.domain.clone(),
         app_url: Url::parse(&config.public_apps())?,
         git_url: Url::parse(&config.public_git())?,
+        billing: Billing { price: price(config), currency: config.billing.currency.clone() },
     })
+}
+
+/// What use costs; nothing, unless the operator says so. A number that is no price was refused at the start.
+pub(super) fn price(config: &ServerConfig) -> Price {
+    let told = &config.billing;
+    if told.enabled { Price::parse(told.price).unwrap_or_default() } else { Price::default() }
 }
 
 /// Where a browser finds an app.

@@ -21,6 +21,7 @@ pub mod releases;
 pub mod signup;
 pub mod ssh_keys;
 pub mod target;
+pub mod usage;
 
 use clap::{Args, Subcommand};
 
@@ -118,6 +119,23 @@ pub enum Command {
     /// Remove an ssh key
     #[command(name = "account:ssh_keys:remove", visible_alias = "delete_ssh_key")]
     SshKeysRemove(ssh_keys::Remove),
+    /// Show what your apps have used in this period
+    #[command(
+        name = "account:usage",
+        visible_alias = "current_period_usage",
+        after_help = "Examples:\n  gigalixir account:usage\n  gigalixir account:usage --json"
+    )]
+    Usage,
+    /// Show what your apps would use in a whole period as they run now
+    #[command(name = "account:usage:running", after_help = "Examples:\n  gigalixir account:usage:running")]
+    UsageRunning,
+    /// Show what your apps used in past periods
+    #[command(
+        name = "account:invoices",
+        visible_alias = "invoices",
+        after_help = "Examples:\n  gigalixir account:invoices --json"
+    )]
+    Invoices,
     /// Destroy your account, once it has no apps
     #[command(name = "account:destroy")]
     AccountDestroy(account::Destroy),
@@ -140,6 +158,9 @@ pub enum Command {
     /// Show who did what to an app, newest first
     #[command(name = "apps:activity")]
     AppsActivity(activity::List),
+    /// Show what an app used, day by day
+    #[command(name = "apps:usage")]
+    AppsUsage(usage::OfApp),
     /// List an app's own domains
     Domains(domains::List),
     /// Lead a domain to an app; tells which DNS record to set
@@ -246,6 +267,9 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::SshKeys => ssh_keys::list(client).await,
         Command::SshKeysAdd(args) => ssh_keys::add(client, args).await,
         Command::SshKeysRemove(args) => ssh_keys::remove(client, args).await,
+        Command::Usage => usage::now(client).await,
+        Command::UsageRunning => usage::running(client).await,
+        Command::Invoices => usage::invoices(client).await,
         Command::AccountDestroy(args) => account::destroy(client, args).await,
         Command::Compat(args) => compat::compat(client, &args),
         Command::Apps => apps::list(client).await,
@@ -254,6 +278,7 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::AppsDestroy(args) => apps::destroy(client, args).await,
         Command::AppsRename(args) => apps::rename(&args),
         Command::AppsActivity(args) => activity::list(client, args).await,
+        Command::AppsUsage(args) => usage::of_app(client, args).await,
         Command::Domains(args) => domains::list(client, args).await,
         Command::DomainsAdd(args) => domains::add(client, args).await,
         Command::DomainsRemove(args) => domains::remove(client, args).await,

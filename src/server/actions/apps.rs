@@ -13,8 +13,9 @@ use super::ActionError;
 use super::access::Action;
 use super::destroy::Leaving;
 use crate::api::{self, app::CreateApp};
+use crate::server::clock::Clock;
 use crate::server::deployer::Deployer;
-use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Slug, Stack, User};
+use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessType, Slug, Stack, User};
 use crate::server::logs::Logs;
 use crate::server::releases::{ReleaseError, Releases};
 use crate::server::store::{Store, StoreError};
@@ -52,6 +53,17 @@ pub struct AppSettings {
     pub app_url: Url,
     /// Below it are the repositories, `APP.git`.
     pub git_url: Url,
+    /// What use costs.
+    pub billing: Billing,
+}
+
+/// What use costs.
+#[derive(Debug, Clone, Default)]
+pub struct Billing {
+    /// Of a replica-size-second.
+    pub price: Price,
+    /// As invoices name it.
+    pub currency: String,
 }
 
 /// The rooms that an app's verbs reach into.
@@ -66,6 +78,8 @@ pub struct Rooms {
     pub logs: Logs,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
+    /// What time it is, and how much has passed.
+    pub clock: Clock,
 }
 
 /// What a signed-in person may do with apps.

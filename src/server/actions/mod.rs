@@ -24,6 +24,7 @@ mod refusals;
 mod releases;
 mod signup;
 mod ssh_keys;
+mod usage;
 
 use std::error::Error;
 use std::time::Duration;

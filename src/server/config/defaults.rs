@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
+    BillingConfig, BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
     Signups, SlugStore, SlugsConfig, SmtpConfig,
 };
 use crate::server::domain::Hostname;
@@ -35,6 +35,7 @@ impl Default for ServerConfig {
             slugs: SlugsConfig::default(),
             deploy: DeployConfig::default(),
             router: RouterTimeouts::default(),
+            billing: BillingConfig::default(),
             file: None,
         }
     }
@@ -53,6 +54,8 @@ impl Default for Limits {
             apps_per_account: 100,
             domains_per_app: 100,
             people_per_app: 25,
+            drains_per_app: 5,
+            private_drains: false,
         }
     }
 }
@@ -99,5 +102,11 @@ impl Default for DeployConfig {
 impl Default for RouterTimeouts {
     fn default() -> Self {
         Self { connect_seconds: 5, response_seconds: 60, header_seconds: 15, idle_seconds: 3600 }
+    }
+}
+
+impl Default for BillingConfig {
+    fn default() -> Self {
+        Self { enabled: false, price: 0.0, currency: "USD".into() }
     }
 }

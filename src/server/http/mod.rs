@@ -30,6 +30,7 @@ mod slugs;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+mod usage;
 mod witness;
 
 use std::sync::Arc;
@@ -133,6 +134,7 @@ fn routes() -> Router<Doors> {
         .merge(maintenance::routes())
         .merge(access::routes())
         .merge(activity::routes())
+        .merge(usage::routes())
         .merge(slugs::routes())
 }
 

@@ -22,6 +22,7 @@ mod slugs;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+mod usage;
 mod workloads;
 
 use std::path::Path;
@@ -36,6 +37,7 @@ pub use releases::{NewRelease, StoredRelease};
 pub use signups::{CodeCheck, Finish, NewSignup, Signup, SignupsRule};
 pub use slugs::SlugId;
 pub use ssh_keys::StoredSshKey;
+pub use usage::{Meter, Settlement, Used};
 pub use workloads::{StoredWorkload, WorkloadState};
 
 /// Why the store refused.

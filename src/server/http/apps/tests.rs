@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use url::Url;
 
 use crate::server::actions::account::AccountRules;
-use crate::server::actions::apps::{AppSettings, Repositories, Rooms};
+use crate::server::actions::apps::{AppSettings, Billing, Repositories, Rooms};
 use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups};
 use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains};
@@ -79,6 +79,7 @@ impl Platform {
             deployer: deployer.clone(),
             logs: logs.clone(),
             repositories: Arc::new(Folders(repositories.clone())),
+            clock: Clock::system(),
         };
         let stack = |name| Stack::parse(name).unwrap();
         let settings = AppSettings {
@@ -90,6 +91,7 @@ impl Platform {
             domain: domain.clone(),
             app_url: Url::parse("http://example.com:8080").unwrap(),
             git_url: Url::parse("http://git.example.com:4000").unwrap(),
+            billing: Billing::default(),
         };
         let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::server::confine::Limits;
-use crate::server::domain::{ProcessType, WorkloadId};
+use crate::server::domain::{ProcessType, Size, WorkloadId};
 
 pub(super) const WORKLOAD: &str = "workload.json";
 pub(super) const SPEC: &str = "spec.json";
@@ -63,6 +63,12 @@ impl Spec {
     /// `web.1`
     pub(super) fn label(&self) -> String {
         format!("{}.{}", self.process, self.index)
+    }
+
+    /// How large it is: its memory tells.
+    pub(super) fn size(&self) -> Size {
+        let milli = self.limits.memory_bytes.unwrap_or_default() / Size::from_milli(1).memory_bytes();
+        Size::from_milli(u32::try_from(milli).unwrap_or(u32::MAX))
     }
 
     /// Its own loopback address, of 127.64.0.0/10.

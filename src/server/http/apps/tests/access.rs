@@ -16,6 +16,7 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/domains", json!(null), Viewer),
         ("GET", "/permissions", json!(null), Viewer),
         ("GET", "/activity", json!(null), Viewer),
+        ("GET", "/usage", json!(null), Viewer),
         ("GET", "/configs", json!(null), Collaborator),
         ("POST", "/configs", json!({"configs": {"A": "1"}}), Collaborator),
         ("DELETE", "/configs", json!({"key": "A"}), Collaborator),
