@@ -24,6 +24,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::receiver", &["server::domain", "server::progress", "server::steps"]),
     ("server::builder", &["server::domain", "server::progress", "server::steps", "server::confine"]),
     ("server::router", &["server::domain"]),
+    (
+        "server::drains",
+        &["server::domain", "server::logs", "server::seal", "server::store"],
+    ),
     ("server::metering", &["server::domain", "server::clock", "server::store", "server::runtime"]),
     ("server::runtime", &["server::domain", "server::confine"]),
 ];

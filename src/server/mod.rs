@@ -15,6 +15,7 @@ pub mod store;
 pub mod builder;
 pub mod confine;
 pub mod deployer;
+pub mod drains;
 pub mod logs;
 pub mod metering;
 pub mod receiver;

@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::config::ServerConfig;
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
+use super::drains::Drains;
 use super::http::{self, Doors, git};
 use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
 use super::listen::Sockets;
@@ -47,6 +48,7 @@ pub(super) struct Platform {
     visitors: (JoinHandle<()>, CancellationToken),
     lines: JoinHandle<()>,
     metering: Metering,
+    drains: Drains,
 }
 
 /// The rooms of a push and of what it becomes, connected.
@@ -57,6 +59,7 @@ struct Rooms {
     receiver: Arc<Receiver>,
     slugs: Arc<Slugs>,
     logs: Logs,
+    drains: Drains,
     deployer: Deployer,
     router: Router,
     runtime: Arc<dyn Runtime>,
@@ -90,6 +93,7 @@ impl Platform {
             visitors: (visitors, visitors_closed),
             lines: rooms.lines,
             metering,
+            drains: rooms.drains,
         })
     }
 
@@ -106,6 +110,7 @@ impl Platform {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         self.metering.close().await;
+        self.drains.close().await;
         self.lines.abort();
         self.logs.flush().await;
     }
@@ -126,6 +131,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let sealer = Arc::new(Sealer::open(&key)?);
     let slugs = Arc::new(Slugs::open(&settings::slugs(config)?, &sealer.derive("slugs"))?);
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
+    let drains = Drains::start(store.clone(), sealer.clone(), logs.clone(), settings::drains(config)).await?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
     let (runtime, lines) = local_runtime(data, &slugs, &logs).await?;
@@ -141,7 +147,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, deployer, router, runtime, lines })
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.
@@ -203,6 +209,7 @@ async fn doors(
         releases: rooms.releases.clone(),
         deployer: rooms.deployer.clone(),
         logs: rooms.logs.clone(),
+        drains: rooms.drains.clone(),
         repositories: Arc::new(folders),
         clock: Clock::system(),
     };

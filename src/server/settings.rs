@@ -12,6 +12,7 @@ use super::actions::apps::{AppSettings, Billing};
 use super::builder::{Bounds, BuilderConfig};
 use super::config::{S3Config, ServerConfig, SlugStore};
 use super::deployer;
+use super::drains;
 use super::domain::{AppName, Price, Stack};
 use super::logs::LogLimits;
 use super::receiver;
@@ -111,6 +112,7 @@ pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> 
         per_account: config.limits.apps_per_account as usize,
         domains_per_app: config.limits.domains_per_app as usize,
         people_per_app: config.limits.people_per_app as usize,
+        drains_per_app: config.limits.drains_per_app as usize,
         cloud,
         stacks: (stack.clone(), vec![stack]),
         domain: config.domain.clone(),
@@ -118,6 +120,11 @@ pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> 
         git_url: Url::parse(&config.public_git())?,
         billing: Billing { price: price(config), currency: config.billing.currency.clone() },
     })
+}
+
+pub(super) fn drains(config: &ServerConfig) -> drains::Settings {
+    let limits = &config.limits;
+    drains::Settings { per_app: limits.drains_per_app as usize, private: limits.private_drains, pace: drains::Pace::default() }
 }
 
 /// What use costs; nothing, unless the operator says so. A number that is no price was refused at the start.

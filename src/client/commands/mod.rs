@@ -11,6 +11,7 @@ pub mod canary;
 pub mod compat;
 pub mod config;
 pub mod domains;
+pub mod drains;
 pub mod email;
 pub mod git;
 pub mod logs;
@@ -169,6 +170,15 @@ pub enum Command {
     /// Lead a domain to an app no longer
     #[command(name = "domains:remove", visible_alias = "delete_domain")]
     DomainsRemove(domains::Named),
+    /// List where an app's log is sent besides, and how that goes
+    #[command(visible_alias = "log_drains")]
+    Drains(drains::List),
+    /// Send an app's log to another machine too, by HTTP or syslog
+    #[command(name = "drains:add", visible_alias = "add_log_drain")]
+    DrainsAdd(drains::Add),
+    /// Send an app's log there no longer
+    #[command(name = "drains:remove", visible_alias = "delete_log_drain")]
+    DrainsRemove(drains::Remove),
     /// List who has access to an app
     #[command(visible_alias = "permissions")]
     Access(access::List),
@@ -282,6 +292,9 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::Domains(args) => domains::list(client, args).await,
         Command::DomainsAdd(args) => domains::add(client, args).await,
         Command::DomainsRemove(args) => domains::remove(client, args).await,
+        Command::Drains(args) => drains::list(client, args).await,
+        Command::DrainsAdd(args) => drains::add(client, args).await,
+        Command::DrainsRemove(args) => drains::remove(client, args).await,
         Command::Access(args) => access::list(client, args).await,
         Command::AccessAdd(args) => access::add(client, args).await,
         Command::AccessRemove(args) => access::remove(client, args).await,

@@ -16,6 +16,7 @@ use crate::api::{self, app::CreateApp};
 use crate::server::clock::Clock;
 use crate::server::deployer::Deployer;
 use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessType, Slug, Stack, User};
+use crate::server::drains::Drains;
 use crate::server::logs::Logs;
 use crate::server::releases::{ReleaseError, Releases};
 use crate::server::store::{Store, StoreError};
@@ -43,6 +44,8 @@ pub struct AppSettings {
     pub domains_per_app: usize,
     /// People who may have a role in one app, beside its owner.
     pub people_per_app: usize,
+    /// Log drains that one app may have.
+    pub drains_per_app: usize,
     /// Where they run, as clients are told: `local`, `docker` or `kubernetes`.
     pub cloud: &'static str,
     /// Stacks that can be built on; the first is the default, and there is one.
@@ -76,6 +79,8 @@ pub struct Rooms {
     pub deployer: Deployer,
     /// What replicas, builds and the platform say.
     pub logs: Logs,
+    /// Where the logs are sent besides.
+    pub drains: Drains,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
     /// What time it is, and how much has passed.

@@ -12,6 +12,7 @@ mod canary;
 mod config;
 mod destroy;
 mod domains;
+mod drains;
 mod email;
 mod logs;
 mod maintenance;

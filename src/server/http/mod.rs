@@ -14,6 +14,7 @@ pub mod auth;
 mod canaries;
 mod config;
 mod domains;
+mod drains;
 pub mod error;
 pub mod extract;
 pub mod git;
@@ -130,6 +131,7 @@ fn routes() -> Router<Doors> {
         .merge(releases::routes())
         .merge(logs::routes())
         .merge(domains::routes())
+        .merge(drains::routes())
         .merge(canaries::routes())
         .merge(maintenance::routes())
         .merge(access::routes())

@@ -19,7 +19,8 @@ use crate::server::actions::account::AccountRules;
 use crate::server::actions::apps::{AppSettings, Billing, Repositories, Rooms};
 use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups};
-use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains};
+use crate::server::drains::{self, Drains};
+use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains as Draining};
 use crate::server::domain::{
     AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
 };
@@ -73,11 +74,14 @@ impl Platform {
         deployer.start().await.unwrap();
         let repositories = folder.path().join("repositories");
         std::fs::create_dir(&repositories).unwrap();
+        let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
+        let drains = drains::Settings { per_app: 2, private: true, pace: Default::default() };
         let rooms = Rooms {
             store: store.clone(),
             releases,
             deployer: deployer.clone(),
             logs: logs.clone(),
+            drains: Drains::start(store.clone(), sealer.clone(), logs.clone(), drains).await.unwrap(),
             repositories: Arc::new(Folders(repositories.clone())),
             clock: Clock::system(),
         };
@@ -86,6 +90,7 @@ impl Platform {
             per_account: 3,
             domains_per_app: 3,
             people_per_app: 2,
+            drains_per_app: 2,
             cloud: "local",
             stacks: (stack("debian-12"), vec![stack("debian-13")]),
             domain: domain.clone(),
@@ -93,7 +98,6 @@ impl Platform {
             git_url: Url::parse("http://git.example.com:4000").unwrap(),
             billing: Billing::default(),
         };
-        let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
         let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain };
         let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
@@ -191,7 +195,7 @@ impl Seals for Sealed {
 struct NobodyVisits;
 
 #[async_trait]
-impl Drains for NobodyVisits {
+impl Draining for NobodyVisits {
     async fn drained(&self, _backend: Backend) {}
 }
 

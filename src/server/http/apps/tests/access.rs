@@ -31,6 +31,9 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/canaries", json!(null), Viewer),
         ("PUT", "/canaries", json!({"canary": "dell", "weight": 5}), Collaborator),
         ("DELETE", "/canaries/{canary}", json!(null), Collaborator),
+        ("GET", "/drains", json!(null), Viewer),
+        ("POST", "/drains", json!({"url": "syslog://127.0.0.1:9"}), Collaborator),
+        ("DELETE", "/drains", json!({"drain_id": "{drain}"}), Collaborator),
         ("PUT", "/maintenance", json!({"enable": true}), Collaborator),
         ("POST", "/permissions", json!({"email": CAT, "role": "VIEWER"}), Owner),
         ("DELETE", "/permissions", json!({"email": CAT}), Owner),
@@ -95,6 +98,10 @@ async fn everybody_may_what_their_role_may_and_no_more() {
                 .replace("{pod}", &pod)
                 .replace("{canary}", "dell")
                 .replace("/logs", "/logs?follow=False");
+            let drains = platform.ann("GET", "/api/apps/hill/drains", json!(null)).await;
+            let drain = drains.as_array().unwrap().last().map(|drain| drain["id"].as_str().unwrap().to_owned());
+            let body = body.to_string().replace("{drain}", drain.as_deref().unwrap_or("0"));
+            let body: Value = serde_json::from_str(&body).unwrap();
             let response = platform.send(who, method, &format!("/api/apps/hill{path}"), body.clone()).await;
             let status = response.status().as_u16();
             let text = response.into_body().collect().await.unwrap().to_bytes();
