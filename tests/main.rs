@@ -14,6 +14,7 @@ mod accounts;
 mod apps;
 mod crash;
 mod deploys;
+mod drains;
 mod examples;
 mod front;
 mod git;

@@ -76,11 +76,11 @@ mod tests {
     fn frames_of_both_kinds() {
         assert_eq!(
             framed(Carrier::Http, web(), "hi ä"),
-            "78 <190>1 2019-05-29T13:01:58.840950+00:00 hill-web-3-bcdfg hill web.1 - hi ä\n"
+            "76 <190>1 2019-05-29T13:01:58.840950+00:00 hill-web-3-bcdfg hill web.1 - hi ä\n"
         );
         assert_eq!(
             framed(Carrier::Tls, LogSource::Platform, ""),
-            "72 <158>1 2019-05-29T13:01:58.840950+00:00 gigalixir hill gigalixir - - "
+            "69 <158>1 2019-05-29T13:01:58.840950+00:00 gigalixir hill gigalixir - - "
         );
     }
 
