@@ -80,7 +80,11 @@ fn an_apps_lines_reach_a_drain_over_restarts_of_the_server() {
             && sink.count(" hello web.1 - - request /env/BEFORE") == 1
     });
     for round in 0..3 {
-        if round == 0 { drop(server.terminate()) } else { server.kill() }
+        if round == 0 {
+            server.terminate();
+        } else {
+            server.kill();
+        }
         // The app lives on and is heard of later.
         server.start_again();
         let path = format!("/env/ROUND{round}");

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// `POST /api/signup`: one endpoint, four steps, told apart by which field is there; `uuid` threads them.
 ///
 /// e-mail → (code mailed) → confirmation code → password → tier (`FREE`), which answers [`SignedUp`].
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SignupStep {
     /// First step: the address to sign up.
@@ -25,12 +26,29 @@ pub struct SignupStep {
     /// Opaque payment token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stripe_token: Option<String>,
+    /// `google`; always refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<String>,
     /// Last step: `FREE` or `STANDARD`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
 }
 
+/// `POST /api/users`, `POST /api/free_users`: signing up as in 2017.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignUpAtOnce {
+    /// The address to sign up.
+    pub email: String,
+    /// The password to set.
+    pub password: String,
+    /// Accepted for compatibility, and not kept: nothing is sold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripe_token: Option<String>,
+}
+
 /// Answer to every signup step but the last.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignupSession {
     /// To be sent with the next step.
@@ -38,6 +56,7 @@ pub struct SignupSession {
 }
 
 /// Answer to the last signup step.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignedUp {
     /// The confirmed address.
@@ -46,7 +65,19 @@ pub struct SignedUp {
     pub key: String,
 }
 
+/// Answer to a signup step.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SignupAnswer {
+    /// To every step but the last.
+    Next(SignupSession),
+    /// To the last.
+    Done(SignedUp),
+}
+
 /// Answer of `GET /api/login` and `POST /api/api_keys/regenerate`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Key {
     /// The API key, shown this once.
@@ -56,6 +87,7 @@ pub struct Key {
 }
 
 /// `GET /api/users`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Account {
     /// The account's address.
@@ -69,6 +101,7 @@ pub struct Account {
 }
 
 /// `PATCH /api/users/change_password` (today's form) and `PATCH /api/users` (2017's: only `new_password`).
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChangePassword {
     /// Today's password; absent in the 2017 form, where it is the Basic password.
@@ -78,14 +111,16 @@ pub struct ChangePassword {
     pub new_password: String,
 }
 
-/// `PUT /api/users/reset_password`, `PUT /api/users/reconfirm_email`.
+/// `PUT /api/users/reset_password`, `PUT /api/users/reconfirm_email`; answer to a change of address.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EmailOnly {
-    /// Whose mail to send.
+    /// Whose.
     pub email: String,
 }
 
 /// `POST /api/users/reset_password`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetPassword {
     /// From the mail.
@@ -95,6 +130,7 @@ pub struct SetPassword {
 }
 
 /// `POST /api/users/email`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChangeEmail {
     /// The address to have.
@@ -105,6 +141,7 @@ pub struct ChangeEmail {
 }
 
 /// `POST /api/users/email/confirm`, `POST /api/users/email/revoke`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MailedToken {
     /// From the mail.
@@ -112,6 +149,7 @@ pub struct MailedToken {
 }
 
 /// `DELETE /api/users/destroy`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DestroyAccount {
     /// The account's address, as a confirmation.
@@ -121,6 +159,7 @@ pub struct DestroyAccount {
 }
 
 /// `GET /api/payment_methods`. What is not known of an opaque token is absent.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PaymentMethod {
     /// `unknown`.
@@ -134,6 +173,7 @@ pub struct PaymentMethod {
 }
 
 /// `PUT /api/payment_methods`, `POST /api/upgrade`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PaymentToken {
     /// Of a payment service; opaque.

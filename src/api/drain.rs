@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// An entry of `GET /api/apps/A/drains`, and the answer to `POST`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Drain {
     /// Names it in `DELETE`.
@@ -24,6 +25,7 @@ pub struct Drain {
 }
 
 /// `POST /api/apps/A/drains`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AddDrain {
     /// `https://…`, `http://…`, `syslog://HOST:PORT` or `syslog+tls://HOST:PORT`.
@@ -31,6 +33,7 @@ pub struct AddDrain {
 }
 
 /// `DELETE /api/apps/A/drains`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RemoveDrain {
     /// The official client sends text; numbers are taken too.
@@ -38,6 +41,7 @@ pub struct RemoveDrain {
 }
 
 /// A drain's number, as text or as a number.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DrainId {

@@ -13,6 +13,7 @@ pub mod drain;
 pub mod log;
 pub mod mfa;
 pub mod release;
+pub mod replica;
 pub mod ssh_key;
 pub mod usage;
 
@@ -27,7 +28,23 @@ pub struct Data<T> {
     pub data: T,
 }
 
+/// An answer that only says what happened.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Message {
+    /// A sentence.
+    pub message: String,
+}
+
+impl Message {
+    /// That sentence.
+    pub fn new(message: &str) -> Self {
+        Self { message: message.to_owned() }
+    }
+}
+
 /// The envelope of every refusal: messages by field, `""` for general ones.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Errors {
     /// Field name → messages.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// `GET /api/apps/A/host_indexes/HOSTNAME/assign`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HostIndex {
     /// The replica's `HOST_INDEX`: free again when it has ended.
@@ -14,6 +15,7 @@ pub struct HostIndex {
 }
 
 /// `GET /api/apps/A/releases/current`: all that is needed to run the app. Secret.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CurrentRelease {
     /// Where the slug's archive is, for a while and without another credential.
@@ -53,6 +55,7 @@ pub struct CurrentRelease {
 }
 
 /// `GET /api/default_backend/domain`: what stands between a visitor and an app.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DomainStatus {
     /// `ok`, `domain_not_found`, `app_not_found`, `release_not_found` or `replicas_not_found`.

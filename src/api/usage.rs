@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// An entry of `GET /api/usage`: an app in the present period, up to now.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AppUsage {
     /// The app, which may have been destroyed meanwhile.
@@ -23,6 +24,7 @@ pub struct AppUsage {
 }
 
 /// An entry of `GET /api/usage/run_rate`: what an app would use in a whole period as it runs now.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunRate {
     /// The app.
@@ -40,6 +42,7 @@ pub struct RunRate {
 }
 
 /// An entry of `GET /api/invoices`: an app in a past period, newest first.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Invoice {
     /// The app.
@@ -59,6 +62,7 @@ pub struct Invoice {
 }
 
 /// An entry of `GET /api/apps/A/usage`: a day of the present or the last period, newest first.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DayUsage {
     /// `2026-11-25`, UTC.

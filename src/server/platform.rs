@@ -211,6 +211,7 @@ async fn doors(
         logs: rooms.logs.clone(),
         drains: rooms.drains.clone(),
         repositories: Arc::new(folders),
+        slugs: rooms.slugs.clone(),
         clock: Clock::system(),
     };
     let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), stack)?));

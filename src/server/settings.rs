@@ -12,8 +12,8 @@ use super::actions::apps::{AppSettings, Billing};
 use super::builder::{Bounds, BuilderConfig};
 use super::config::{S3Config, ServerConfig, SlugStore};
 use super::deployer;
-use super::drains;
 use super::domain::{AppName, Price, Stack};
+use super::drains;
 use super::logs::LogLimits;
 use super::receiver;
 use super::releases::Keep;
@@ -104,7 +104,8 @@ pub(super) fn router(config: &ServerConfig) -> RouterConfig {
 }
 
 pub(super) fn accounts(config: &ServerConfig) -> AccountRules {
-    AccountRules { signups: config.signups, rates: config.rates.clone(), domain: config.domain.clone() }
+    let (signups, rates, domain) = (config.signups, config.rates.clone(), config.domain.clone());
+    AccountRules { signups, rates, domain, api_url: config.public_api() }
 }
 
 pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> anyhow::Result<AppSettings> {
@@ -118,13 +119,20 @@ pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> 
         domain: config.domain.clone(),
         app_url: Url::parse(&config.public_apps())?,
         git_url: Url::parse(&config.public_git())?,
+        api_url: Url::parse(&config.public_api())?,
+        slug_url_life: Duration::from_secs(config.slugs.url_seconds),
+        default_backend_key: config.router.default_backend_key.clone(),
         billing: Billing { price: price(config), currency: config.billing.currency.clone() },
     })
 }
 
 pub(super) fn drains(config: &ServerConfig) -> drains::Settings {
     let limits = &config.limits;
-    drains::Settings { per_app: limits.drains_per_app as usize, private: limits.private_drains, pace: drains::Pace::default() }
+    drains::Settings {
+        per_app: limits.drains_per_app as usize,
+        private: limits.private_drains,
+        pace: drains::Pace::default(),
+    }
 }
 
 /// What use costs; nothing, unless the operator says so. A number that is no price was refused at the start.

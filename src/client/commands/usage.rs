@@ -62,7 +62,9 @@ pub async fn invoices(client: &Client) -> Result<(), Error> {
     client.output.result(&answer.data, || {
         let invoices: Vec<Invoice> = answer.read(&api)?;
         if invoices.is_empty() {
-            client.output.hint("no period has ended yet in which something ran: `gigalixir account:usage` shows this one");
+            client
+                .output
+                .hint("no period has ended yet in which something ran: `gigalixir account:usage` shows this one");
             return Ok(String::new());
         }
         let row = |invoice: Invoice| {

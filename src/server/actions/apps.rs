@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use url::Url;
 
 use super::ActionError;
@@ -19,6 +21,7 @@ use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessTyp
 use crate::server::drains::Drains;
 use crate::server::logs::Logs;
 use crate::server::releases::{ReleaseError, Releases};
+use crate::server::slugs::Slugs;
 use crate::server::store::{Store, StoreError};
 
 /// How often a generated name may turn out to be taken.
@@ -56,8 +59,14 @@ pub struct AppSettings {
     pub app_url: Url,
     /// Below it are the repositories, `APP.git`.
     pub git_url: Url,
+    /// The API's own address: signed slug addresses are below it.
+    pub api_url: Url,
+    /// How long one is good for.
+    pub slug_url_life: Duration,
     /// What use costs.
     pub billing: Billing,
+    /// With it an ingress may ask about hosts.
+    pub default_backend_key: Option<SecretString>,
 }
 
 /// What use costs.
@@ -83,6 +92,8 @@ pub struct Rooms {
     pub drains: Drains,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
+    /// Built apps.
+    pub slugs: Arc<Slugs>,
     /// What time it is, and how much has passed.
     pub clock: Clock,
 }

@@ -40,9 +40,8 @@ impl Apps {
             DrainId::Text(text) => text.trim().parse().ok(),
             DrainId::Number(number) => Some(*number),
         };
-        let unknown = || {
-            ActionError::NotFound(format!("`{}` has no drain of that id; `gigalixir drains` lists them", app.name))
-        };
+        let unknown =
+            || ActionError::NotFound(format!("`{}` has no drain of that id; `gigalixir drains` lists them", app.name));
         let id = id.ok_or_else(unknown)?;
         let removed = self.rooms.drains.remove(&app, id, user.email.to_string()).await;
         removed.map_err(|error| match error {

@@ -23,6 +23,7 @@ mod permissions;
 mod ps;
 mod refusals;
 mod releases;
+mod replica;
 mod signup;
 mod ssh_keys;
 mod usage;

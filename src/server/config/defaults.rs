@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    BillingConfig, BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
-    Signups, SlugStore, SlugsConfig, SmtpConfig,
+    BillingConfig, BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config,
+    ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -101,7 +101,13 @@ impl Default for DeployConfig {
 
 impl Default for RouterTimeouts {
     fn default() -> Self {
-        Self { connect_seconds: 5, response_seconds: 60, header_seconds: 15, idle_seconds: 3600 }
+        Self {
+            connect_seconds: 5,
+            response_seconds: 60,
+            header_seconds: 15,
+            idle_seconds: 3600,
+            default_backend_key: None,
+        }
     }
 }
 

@@ -282,6 +282,8 @@ pub struct RouterTimeouts {
     pub header_seconds: u64,
     /// Seconds that an upgraded connection may be silent.
     pub idle_seconds: u64,
+    /// With it an ingress in front may ask the API which error page fits a host.
+    pub default_backend_key: Option<SecretString>,
 }
 
 /// What use costs. Use is counted always and charged never: invoices say what it would come to.

@@ -146,7 +146,8 @@ mod tests {
         let price = Price::parse(0.000_018_667_86).unwrap();
         let amount = price.of(Size::from_milli(500), 31 * 86_400_000);
         assert_eq!((amount.replica_size_seconds(), amount.cents()), (1_339_200, 2500));
-        let by_minutes = (0..31 * 1440).fold(Amount::default(), |sum, _| sum.plus(price.of(Size::from_milli(500), 60_000)));
+        let by_minutes =
+            (0..31 * 1440).fold(Amount::default(), |sum, _| sum.plus(price.of(Size::from_milli(500), 60_000)));
         assert_eq!((by_minutes.used, by_minutes.cents()), (amount.used, 2500), "pieces make the whole");
         assert_eq!(Price::default().of(Size::from_milli(500), 1000).cost, 0);
         assert!(Price::parse(-1.0).is_err() && Price::parse(f64::NAN).is_err());

@@ -124,12 +124,7 @@ struct Working {
 
 impl Drains {
     /// Takes up the work of all drains there are, trusting whom this machine trusts.
-    pub async fn start(
-        store: Store,
-        sealer: Arc<Sealer>,
-        logs: Logs,
-        settings: Settings,
-    ) -> Result<Self, DrainError> {
+    pub async fn start(store: Store, sealer: Arc<Sealer>, logs: Logs, settings: Settings) -> Result<Self, DrainError> {
         // Another one was installed before: then that is the one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let tls = ClientConfig::with_platform_verifier().map_err(|error| DrainError::Broken(error.to_string()))?;

@@ -182,7 +182,8 @@ mod tests {
             assert_eq!((target.to_string().as_str(), target.port()), (shown, port));
             assert!(!format!("{target:?}").contains("secret"));
         }
-        for bad in ["", "logs", "ftp://x.org", "https://", "syslog://", "syslog://u:p@x.org", "syslog://x.org/a", "file:///x"]
+        for bad in
+            ["", "logs", "ftp://x.org", "https://", "syslog://", "syslog://u:p@x.org", "syslog://x.org/a", "file:///x"]
         {
             assert_eq!(Target::parse(bad).unwrap_err().field, "url", "{bad}");
         }
@@ -195,9 +196,27 @@ mod tests {
             assert!(is_public(ip.parse().unwrap()), "{ip}");
         }
         for ip in [
-            "127.0.0.1", "127.64.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254",
-            "100.64.0.1", "100.100.100.200", "224.0.0.1", "255.255.255.255", "192.0.0.192", "::1", "::", "fe80::1",
-            "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::", "::127.0.0.1",
+            "127.0.0.1",
+            "127.64.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "100.100.100.200",
+            "224.0.0.1",
+            "255.255.255.255",
+            "192.0.0.192",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:7f00:1::",
+            "::127.0.0.1",
         ] {
             assert!(!is_public(ip.parse().unwrap()), "{ip}");
         }
@@ -207,7 +226,13 @@ mod tests {
     async fn a_name_is_looked_up_before_it_is_believed() {
         let reach = |private| Reach { private };
         let target = |text: &str| Target::parse(text).unwrap();
-        for text in ["syslog://localhost:1", "https://127.0.0.1/", "http://[::1]:80/", "http://2130706433/", "syslog://127.0.0.1"] {
+        for text in [
+            "syslog://localhost:1",
+            "https://127.0.0.1/",
+            "http://[::1]:80/",
+            "http://2130706433/",
+            "syslog://127.0.0.1",
+        ] {
             assert_eq!(reach(false).addresses(&target(text)).await.unwrap_err(), PRIVATE, "{text}");
             assert!(reach(true).addresses(&target(text)).await.is_ok(), "{text}");
         }

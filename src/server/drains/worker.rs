@@ -159,7 +159,8 @@ impl Worker {
         }
         if self.so_far.untold > 0 && is_due(&mut self.so_far.told_of_loss, self.pace.tell) {
             let (id, lost) = (self.id, std::mem::take(&mut self.so_far.untold));
-            let text = format!("Error L10 (output buffer overflow): {lost} lines were not sent to the slow drain {id}.");
+            let text =
+                format!("Error L10 (output buffer overflow): {lost} lines were not sent to the slow drain {id}.");
             self.logs.platform(&self.app, text);
         }
     }

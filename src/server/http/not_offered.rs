@@ -4,46 +4,70 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post, put};
+use axum::response::{IntoResponse, Response};
 
 use super::Doors;
-use super::answer::Answer;
 use super::auth::SignedIn;
 use super::error::HttpError;
 use super::extract::Segments;
+use super::routes::{Routes, Sheet, Told};
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/api/apps/{app}/databases", get(database).post(database))
-        .route("/api/apps/{app}/free_databases", post(database))
-        .route("/api/apps/{app}/databases/{id}", put(database).delete(database))
-        .route("/api/apps/{app}/databases/{id}/read_replicas", get(database).post(database))
-        .route("/api/apps/{app}/databases/{id}/backups", get(database))
-        .route("/api/apps/{app}/databases/{id}/backups/{backup}/restore", post(database))
-        .route("/api/apps/{app}/databases/{id}/upgrade", post(database))
-        .route("/api/apps/{app}/databases/{id}/restart", put(database))
-        .route("/api/apps/{app}/databases/{id}/stop", put(database))
-        .route("/api/apps/{app}/databases/{id}/start", put(database))
-        .route("/api/oauth/google", post(google))
-        .route("/api/oauth/google/{session}", get(google))
+const NO_DATABASES: &str = "is always refused: databases are not offered";
+const NO_GOOGLE: &str = "is always refused: nobody signs in with Google here";
+
+pub(super) fn routes() -> Routes<Doors> {
+    let one = "/api/apps/{app}/databases/{id}";
+    Routes::new()
+        .get("/api/apps/{app}/databases", database, NO_DATABASES)
+        .post("/api/apps/{app}/databases", database, NO_DATABASES)
+        .post("/api/apps/{app}/free_databases", database, NO_DATABASES)
+        .put(one, database, NO_DATABASES)
+        .delete(one, database, NO_DATABASES)
+        .get("/api/apps/{app}/databases/{id}/read_replicas", database, NO_DATABASES)
+        .post("/api/apps/{app}/databases/{id}/read_replicas", database, NO_DATABASES)
+        .get("/api/apps/{app}/databases/{id}/backups", database, NO_DATABASES)
+        .post("/api/apps/{app}/databases/{id}/backups/{backup}/restore", database, NO_DATABASES)
+        .post("/api/apps/{app}/databases/{id}/upgrade", database, NO_DATABASES)
+        .put("/api/apps/{app}/databases/{id}/restart", database, NO_DATABASES)
+        .put("/api/apps/{app}/databases/{id}/stop", database, NO_DATABASES)
+        .put("/api/apps/{app}/databases/{id}/start", database, NO_DATABASES)
+        .post("/api/oauth/google", google, NO_GOOGLE)
+        .get("/api/oauth/google/{session}", google, NO_GOOGLE)
 }
 
+/// The answer of what only refuses: there is none.
+#[derive(Debug)]
+pub(super) enum Nothing {}
+
+impl IntoResponse for Nothing {
+    fn into_response(self) -> Response {
+        match self {}
+    }
+}
+
+impl Told for Nothing {
+    fn describe(sheet: &mut Sheet) {
+        sheet.refuses(404, "It is not offered.");
+    }
+}
+
+pub(super) fn not_offered(text: &str) -> Result<Nothing, HttpError> {
+    Err(HttpError::new(StatusCode::NOT_FOUND, "", text))
+}
+
+/// Who may not see the app does not learn that there is one.
 async fn database(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(segments): Segments<HashMap<String, String>>,
-) -> Answer {
+) -> Result<Nothing, HttpError> {
     apps.info(&user, segments.get("app").map(String::as_str).unwrap_or_default()).await?;
-    let text = "this platform offers no databases: run one beside it and set its address, `gigalixir config:set \
-                DATABASE_URL=…`";
-    Err(HttpError::new(StatusCode::NOT_FOUND, "", text))
+    not_offered("this platform offers no databases: run one beside it and set DATABASE_URL with `gigalixir config:set`")
 }
 
-async fn google() -> Answer {
-    let text = "this platform does not sign in with Google: use `gigalixir login` or `gigalixir signup`";
-    Err(HttpError::new(StatusCode::NOT_FOUND, "", text))
+async fn google() -> Result<Nothing, HttpError> {
+    not_offered("this platform does not sign in with Google: use `gigalixir login` or `gigalixir signup`")
 }

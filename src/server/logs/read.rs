@@ -59,7 +59,8 @@ impl Old {
 
     /// The next piece of lines; `None` after the last.
     pub(super) async fn next(mut self) -> io::Result<(Option<Vec<LogLine>>, Self)> {
-        let (lines, old) = tokio::task::spawn_blocking(move || (self.next_piece(), self)).await.map_err(io::Error::other)?;
+        let (lines, old) =
+            tokio::task::spawn_blocking(move || (self.next_piece(), self)).await.map_err(io::Error::other)?;
         Ok((lines?, old))
     }
 

@@ -36,7 +36,9 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Where the next line will begin.
     pub(super) fn end(&self) -> Position {
-        self.files.last().map_or(Position::default(), |(segment, _, place)| Position { segment: *segment, place: *place })
+        self.files
+            .last()
+            .map_or(Position::default(), |(segment, _, place)| Position { segment: *segment, place: *place })
     }
 }
 

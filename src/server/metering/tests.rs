@@ -24,7 +24,8 @@ impl World {
     async fn new() -> Self {
         let (store, folder) = testing::open().await;
         let owner = testing::user(&store, "ada@example.com").await;
-        let app = store.create_app(owner, AppName::parse("hill").unwrap(), Stack::local(), |_| Vec::new()).await.unwrap();
+        let app =
+            store.create_app(owner, AppName::parse("hill").unwrap(), Stack::local(), |_| Vec::new()).await.unwrap();
         let (runtime, clock) = (Arc::new(Memory::new()), Clock::system());
         let mut world = Self { store, runtime, clock, owner, app, metering: None, _folder: folder };
         world.start().await;
@@ -51,6 +52,7 @@ impl World {
             release: ReleaseVersion(1),
             replicas,
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
+            stack: Stack::local(),
             command: "serve".to_owned(),
             env: BTreeMap::new(),
             size: Size::from_milli(500),

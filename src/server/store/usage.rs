@@ -100,7 +100,14 @@ fn settle(tx: &Transaction<'_>, Settlement { meter, days, ended }: &Settlement) 
              SELECT id, ?2, ?3, ?4, ?5, ?6 FROM users WHERE id = ?1
              ON CONFLICT DO UPDATE SET used = used + excluded.used, cost = cost + excluded.cost",
         )?
-        .execute(params![meter.owner.0, day, meter.app.0, meter.app_name.as_str(), amount.used, amount.cost])?;
+        .execute(params![
+            meter.owner.0,
+            day,
+            meter.app.0,
+            meter.app_name.as_str(),
+            amount.used,
+            amount.cost
+        ])?;
     }
     if *ended {
         tx.prepare_cached("DELETE FROM meters WHERE instance = ?1")?.execute([&meter.instance])?;

@@ -36,7 +36,8 @@ impl World {
     async fn new(tls: ClientConfig, private: bool) -> Self {
         let (store, folder) = testing::open().await;
         let owner = testing::user(&store, "ada@example.com").await;
-        let app = store.create_app(owner, AppName::parse("hill").unwrap(), Stack::local(), |_| Vec::new()).await.unwrap();
+        let app =
+            store.create_app(owner, AppName::parse("hill").unwrap(), Stack::local(), |_| Vec::new()).await.unwrap();
         let logs = Logs::open(&folder.path().join("logs"), LogLimits::default()).unwrap();
         let sealer = Arc::new(Sealer::open(&folder.path().join("key")).unwrap());
         let parts = (tls.clone(), store.clone(), sealer.clone(), logs.clone());
@@ -50,8 +51,7 @@ impl World {
 
     /// The next server.
     async fn start_again(&mut self) {
-        let (tls, store, sealer, logs) =
-            (self.tls.clone(), self.store.clone(), self.sealer.clone(), self.logs.clone());
+        let (tls, store, sealer, logs) = (self.tls.clone(), self.store.clone(), self.sealer.clone(), self.logs.clone());
         self.drains = Drains::trusting(tls, store, sealer, logs, settings(self.private)).await.unwrap();
     }
 
@@ -243,10 +243,8 @@ async fn the_next_server_goes_on_where_the_last_one_was() {
     world.say("afterwards");
     receiver.hears("afterwards").await;
     let heard: Vec<_> = receiver.frames();
-    let numbers: Vec<usize> = heard
-        .iter()
-        .filter_map(|frame| frame.split_once("meanwhile ")?.1.split(' ').next()?.parse().ok())
-        .collect();
+    let numbers: Vec<usize> =
+        heard.iter().filter_map(|frame| frame.split_once("meanwhile ")?.1.split(' ').next()?.parse().ok()).collect();
     assert_eq!(numbers, (0..3000).collect::<Vec<_>>(), "each once, in order");
     assert_eq!(heard.iter().filter(|frame| frame.contains("first")).count(), 1);
     let drain = world.shown().await;
@@ -311,7 +309,8 @@ async fn nobody_is_made_to_talk_to_this_machine_and_no_password_is_readable() {
     let mut world = World::new(Identity::new().trusting, false).await;
     let receiver = Receiver::http(None).await;
     let local = format!("http://{}/", receiver.address);
-    for url in [&local, "http://localhost:1/", "syslog://169.254.169.254", "syslog+tls://[::1]:6514", "http://10.0.0.1"] {
+    for url in [&local, "http://localhost:1/", "syslog://169.254.169.254", "syslog+tls://[::1]:6514", "http://10.0.0.1"]
+    {
         let refused = world.drains.add(&world.app, url, String::new()).await.unwrap_err();
         assert!(refused.to_string().contains("limits.private_drains"), "{url}: {refused}");
     }

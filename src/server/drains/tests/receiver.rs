@@ -115,9 +115,7 @@ impl Receiver {
 
     async fn hear(&self, stream: impl AsyncRead + AsyncWrite + Unpin, http: bool) {
         let hung_up = self.heard.lock().unwrap().hung_up.clone();
-        let work = async {
-            if http { self.requests_of(stream).await } else { self.frames_of(stream).await }
-        };
+        let work = async { if http { self.requests_of(stream).await } else { self.frames_of(stream).await } };
         tokio::select! {
             () = work => {}
             () = hung_up.cancelled() => {}
@@ -195,7 +193,11 @@ impl Receiver {
     pub(super) async fn hears(&self, text: &str) {
         let end = Instant::now() + Duration::from_secs(60);
         while !self.messages().iter().any(|message| message.contains(text)) {
-            assert!(Instant::now() < end, "`{text}` was not heard; heard: {:?}", self.messages().iter().rev().take(20).collect::<Vec<_>>());
+            assert!(
+                Instant::now() < end,
+                "`{text}` was not heard; heard: {:?}",
+                self.messages().iter().rev().take(20).collect::<Vec<_>>()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -19,11 +19,11 @@ use crate::server::actions::account::AccountRules;
 use crate::server::actions::apps::{AppSettings, Billing, Repositories, Rooms};
 use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups};
-use crate::server::drains::{self, Drains};
 use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains as Draining};
 use crate::server::domain::{
-    AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
+    AppName, Backend, Hostname, LogLine, LogSource, Price, ProcessType, Slug, SlugDigest, SlugKind, Stack,
 };
+use crate::server::drains::{self, Drains};
 use crate::server::http::*;
 use crate::server::logs::{LogLimits, Logs};
 use crate::server::mail::Mailer;
@@ -35,7 +35,9 @@ use crate::server::slugs::SlugsConfig;
 use crate::server::store::testing;
 
 mod access;
+mod document;
 mod fronts;
+mod used;
 
 const ANN: &str = "ann@example.com";
 const BEN: &str = "ben@example.com";
@@ -45,11 +47,14 @@ const DAN: &str = "dan@example.com";
 struct Platform {
     router: Router,
     store: Store,
+    releases: Releases,
+    runtime: Arc<Memory>,
     deployer: Deployer,
     logs: Logs,
     slugs: Arc<Slugs>,
     apps: Arc<Apps>,
     shutdown: CancellationToken,
+    clock: Clock,
     repositories: PathBuf,
     keys: std::collections::HashMap<&'static str, String>,
     _folder: tempfile::TempDir,
@@ -62,10 +67,11 @@ impl Platform {
         let logs = Logs::open(&folder.path().join("logs"), LogLimits::default()).unwrap();
         let seals = Sealed(Sealer::open(&folder.path().join("key")).unwrap());
         let releases = Releases::new(store.clone(), Arc::new(seals), Keep::default());
+        let runtime = Arc::new(Memory::new());
         let rooms = deployer::Rooms {
             store: store.clone(),
             releases: releases.clone(),
-            runtime: Arc::new(Memory::new()),
+            runtime: runtime.clone(),
             drains: Arc::new(NobodyVisits),
             log: Arc::new(AppLogs(logs.clone())),
         };
@@ -74,16 +80,19 @@ impl Platform {
         deployer.start().await.unwrap();
         let repositories = folder.path().join("repositories");
         std::fs::create_dir(&repositories).unwrap();
+        let slugs = Arc::new(Slugs::open(&SlugsConfig::on_disk(folder.path().join("slugs")), &[7; 32]).unwrap());
+        let clock = Clock::system();
         let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let drains = drains::Settings { per_app: 2, private: true, pace: Default::default() };
         let rooms = Rooms {
             store: store.clone(),
-            releases,
+            releases: releases.clone(),
             deployer: deployer.clone(),
             logs: logs.clone(),
             drains: Drains::start(store.clone(), sealer.clone(), logs.clone(), drains).await.unwrap(),
             repositories: Arc::new(Folders(repositories.clone())),
-            clock: Clock::system(),
+            slugs: slugs.clone(),
+            clock: clock.clone(),
         };
         let stack = |name| Stack::parse(name).unwrap();
         let settings = AppSettings {
@@ -96,17 +105,19 @@ impl Platform {
             domain: domain.clone(),
             app_url: Url::parse("http://example.com:8080").unwrap(),
             git_url: Url::parse("http://git.example.com:4000").unwrap(),
-            billing: Billing::default(),
+            billing: Billing { price: Price::parse(1.0).unwrap(), currency: "EUR".to_owned() },
+            api_url: Url::parse("http://api.example.com:4000").unwrap(),
+            slug_url_life: Duration::from_secs(60),
+            default_backend_key: Some("ingress".to_owned().into()),
         };
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
-        let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain };
-        let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
+        let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain, api_url: String::new() };
+        let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, clock.clone()).unwrap());
         let mut keys = std::collections::HashMap::new();
         for email in [ANN, BEN, CAT, DAN] {
             let user = testing::user(&store, email).await;
             keys.insert(email, accounts.mint_key(user).await.unwrap().text);
         }
-        let slugs = Arc::new(Slugs::open(&SlugsConfig::on_disk(folder.path().join("slugs")), &[7; 32]).unwrap());
         let apps = Arc::new(Apps::new(rooms, settings));
         let shutdown = CancellationToken::new();
         let router = api(Doors {
@@ -118,7 +129,21 @@ impl Platform {
             trusted_proxies: TrustedProxies::default(),
             body_limit: 1_000_000,
         });
-        Self { router, store, deployer, logs, slugs, apps, shutdown, repositories, keys, _folder: folder }
+        Self {
+            router,
+            store,
+            releases,
+            runtime,
+            deployer,
+            logs,
+            slugs,
+            apps,
+            shutdown,
+            clock,
+            repositories,
+            keys,
+            _folder: folder,
+        }
     }
 
     async fn send(&self, who: &str, method: &str, path: &str, body: Value) -> Response<Body> {
@@ -129,10 +154,36 @@ impl Platform {
             .uri(path)
             .header(header::AUTHORIZATION, format!("Basic {basic}"))
             .header(header::CONTENT_TYPE, "application/json")
-            .extension(axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))))
             .body(body)
             .unwrap();
+        self.answer(request).await
+    }
+
+    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        request.extensions_mut().insert(axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))));
         self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn read(&self, request: Request<Body>) -> (u16, Value) {
+        let response = self.answer(request).await;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// Signed in by that name and key, whoever that is.
+    async fn ask_with(&self, name: &str, key: &str, method: &str, path: &str) -> (u16, Value) {
+        let basic = base64::prelude::BASE64_STANDARD.encode(format!("{name}:{key}"));
+        let request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Basic {basic}"))
+            .extension(axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))))
+            .body(Body::empty());
+        let response = self.router.clone().oneshot(request.unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
     }
 
     async fn ask(&self, who: &str, method: &str, path: &str, body: Value) -> (u16, Value) {

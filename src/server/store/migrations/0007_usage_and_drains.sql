@@ -38,6 +38,3 @@ CREATE TABLE drains (
   last_error_at TEXT
 ) STRICT;
 CREATE INDEX drains_of_app ON drains (app, id);
-
--- Of a signup on a platform that bills: sealed.
-ALTER TABLE signups ADD COLUMN payment_token BLOB;
