@@ -117,7 +117,9 @@ fn use_is_counted_over_a_kill_and_kept_when_the_app_goes() {
     let project = Project::greeting(&ada, "hello", "one");
     assert_eq!(json(&ada, &project, &["account:usage", "--json"]), serde_json::json!([]));
     project.push(&ada);
-    let running = json(&ada, &project, &["account:usage:running", "--json"]);
+    let running = || json(&ada, &project, &["account:usage:running", "--json"]);
+    wait_until("the meter has heard of it", LIMIT, || running() != serde_json::json!([]));
+    let running = running();
     assert_eq!((running[0]["app"].as_str(), running[0]["replicas"].as_u64()), (Some("hello"), Some(1)), "{running}");
     assert_eq!(running[0]["size"], 0.5);
     let used = |person: &Person| {

@@ -45,6 +45,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli", "client"]),
     ("comfy_table", &["client"]),
     ("aes_gcm", &["server::seal"]),
+    ("rustls_platform_verifier", &["server::drains"]),
 ];
 
 /// Production lines a file may have.

@@ -64,6 +64,7 @@ impl Feed {
     }
 
     async fn read(&mut self, old: Old) -> Option<News> {
+        let end = old.end();
         match old.next().await {
             Ok((Some(lines), old)) => {
                 self.at = old.position();
@@ -76,6 +77,8 @@ impl Feed {
             }
             Err(error) => {
                 tracing::warn!(app.name = %self.app, %error, "old log lines could not be read");
+                // Else it would be tried again for ever.
+                self.at = self.at.max(end);
                 None
             }
         }

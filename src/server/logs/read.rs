@@ -52,6 +52,11 @@ impl Old {
         self.left.front().map_or(self.end, |(segment, _, place, _)| Position { segment: *segment, place: *place })
     }
 
+    /// Where the line after the last begins.
+    pub(super) fn end(&self) -> Position {
+        self.end
+    }
+
     /// Bytes that are left to read.
     pub(super) fn bytes(&self) -> u64 {
         self.left.iter().map(|(_, _, from, to)| to - from).sum()

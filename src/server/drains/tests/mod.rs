@@ -157,8 +157,7 @@ async fn syslog_over_tls_connects_again_when_it_was_cut_off() {
     for round in 0..5 {
         world.say(format!("round {round}"));
         receiver.hears(&format!("round {round}")).await;
-        receiver.hang_up();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        receiver.hang_up().await;
     }
     let rounds: Vec<_> = receiver.frames().into_iter().filter(|frame| frame.contains("round")).collect();
     assert_eq!(rounds.len(), 5, "{rounds:?}");

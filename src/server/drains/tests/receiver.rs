@@ -25,6 +25,7 @@ struct Heard {
     requests: Vec<Request>,
     /// Statuses to answer with; 204 when there are none.
     answers: VecDeque<u16>,
+    connections: usize,
     hung_up: CancellationToken,
 }
 
@@ -114,12 +115,17 @@ impl Receiver {
     }
 
     async fn hear(&self, stream: impl AsyncRead + AsyncWrite + Unpin, http: bool) {
-        let hung_up = self.heard.lock().unwrap().hung_up.clone();
+        let hung_up = {
+            let mut heard = self.heard.lock().unwrap();
+            heard.connections += 1;
+            heard.hung_up.clone()
+        };
         let work = async { if http { self.requests_of(stream).await } else { self.frames_of(stream).await } };
         tokio::select! {
             () = work => {}
             () = hung_up.cancelled() => {}
         }
+        self.heard.lock().unwrap().connections -= 1;
     }
 
     async fn frames_of(&self, mut stream: impl AsyncRead + Unpin) {
@@ -170,8 +176,11 @@ impl Receiver {
     }
 
     /// Ends every connection there is.
-    pub(super) fn hang_up(&self) {
+    pub(super) async fn hang_up(&self) {
         std::mem::take(&mut self.heard.lock().unwrap().hung_up).cancel();
+        while self.heard.lock().unwrap().connections > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(super) fn frames(&self) -> Vec<String> {
