@@ -167,8 +167,10 @@ impl Platform {
     async fn read(&self, request: Request<Body>) -> (u16, Value) {
         let response = self.answer(request).await;
         let status = response.status().as_u16();
+        let page =
+            response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&bytes).unwrap())
+        (status, if page { Value::Null } else { serde_json::from_slice(&bytes).unwrap() })
     }
 
     /// Signed in by that name and key, whoever that is.

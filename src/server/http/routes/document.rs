@@ -60,9 +60,14 @@ fn paths(rows: &[Row]) -> utoipa::openapi::Paths {
         sheet.refuses(429, "Asked too often; `Retry-After` says when to ask again.");
         sheet.refuses(503, "Not now; the message says why.");
         let mut operation = sheet.operation;
-        operation.operation_id = operation
-            .operation_id
-            .map(|id| if ids.insert(id.clone()) { id } else { format!("{id}.{}", row.method.as_str().to_lowercase()) });
+        operation.operation_id = operation.operation_id.map(|id| {
+            let id = if ids.contains(&id) { format!("{id}.{}", row.method.as_str().to_lowercase()) } else { id };
+            // A handler that several routes share.
+            let mut others = (2..).map(|n| format!("{id}.{n}"));
+            let id = if ids.contains(&id) { others.find(|id| !ids.contains(id)).unwrap_or_default() } else { id };
+            ids.insert(id.clone());
+            id
+        });
         let item = PathItem::new(method(&row.method), operation);
         items.entry(row.path).or_default().merge_operations(item);
     }

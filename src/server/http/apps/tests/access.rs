@@ -99,6 +99,10 @@ async fn everybody_may_what_their_role_may_and_no_more() {
             platform.ann("DELETE", "/api/apps/hill/permissions", json!({"email": DAN})).await;
         }
         for (method, path, body, least) in table() {
+            let drains = platform.ann("GET", "/api/apps/hill/drains", json!(null)).await;
+            let drain = drains.as_array().unwrap().last().map(|drain| drain["id"].as_str().unwrap().to_owned());
+            let body = body.to_string().replace("{drain}", drain.as_deref().unwrap_or("0"));
+            let body: Value = serde_json::from_str(&body).unwrap();
             let pods = platform.ann("GET", "/api/apps/hill/status", json!(null)).await;
             let pod = pods["pods"][0]["name"].as_str().unwrap().to_owned();
             let path = path
@@ -106,10 +110,6 @@ async fn everybody_may_what_their_role_may_and_no_more() {
                 .replace("{pod}", &pod)
                 .replace("{canary}", "dell")
                 .replace("/logs", "/logs?follow=False");
-            let drains = platform.ann("GET", "/api/apps/hill/drains", json!(null)).await;
-            let drain = drains.as_array().unwrap().last().map(|drain| drain["id"].as_str().unwrap().to_owned());
-            let body = body.to_string().replace("{drain}", drain.as_deref().unwrap_or("0"));
-            let body: Value = serde_json::from_str(&body).unwrap();
             let response = platform.send(who, method, &format!("/api/apps/hill{path}"), body.clone()).await;
             let status = response.status().as_u16();
             let text = response.into_body().collect().await.unwrap().to_bytes();
