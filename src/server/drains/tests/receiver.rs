@@ -70,7 +70,7 @@ impl Receiver {
     /// Accepts connections and reads nothing, until told to.
     pub(super) async fn deaf() -> (Self, CancellationToken) {
         let (listener, receiver) = Self::bind().await;
-        let (listen, go, this) = (CancellationToken::new(), CancellationToken::new(), receiver.clone());
+        let (go, this) = (CancellationToken::new(), receiver.clone());
         let told = go.clone();
         tokio::spawn(async move {
             loop {
@@ -82,7 +82,6 @@ impl Receiver {
                 });
             }
         });
-        drop(listen);
         (receiver, go)
     }
 
@@ -103,10 +102,11 @@ impl Receiver {
                 tokio::spawn(async move {
                     match tls {
                         None => this.hear(stream, http).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => this.hear(stream, http).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                this.hear(stream, http).await;
+                            }
+                        }
                     }
                 });
             }
