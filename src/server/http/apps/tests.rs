@@ -60,6 +60,25 @@ struct Platform {
     _folder: tempfile::TempDir,
 }
 
+fn settings(domain: Hostname) -> AppSettings {
+    let stack = |name| Stack::parse(name).unwrap();
+    AppSettings {
+        per_account: 3,
+        domains_per_app: 3,
+        people_per_app: 2,
+        drains_per_app: 2,
+        cloud: "local",
+        stacks: (stack("debian-12"), vec![stack("debian-13")]),
+        domain,
+        app_url: Url::parse("http://example.com:8080").unwrap(),
+        git_url: Url::parse("http://git.example.com:4000").unwrap(),
+        billing: Billing { price: Price::parse(1.0).unwrap(), currency: "EUR".to_owned() },
+        api_url: Url::parse("http://api.example.com:4000").unwrap(),
+        slug_url_life: Duration::from_secs(60),
+        default_backend_key: Some("ingress".to_owned().into()),
+    }
+}
+
 impl Platform {
     async fn new() -> Self {
         let (store, folder) = testing::open().await;
@@ -94,22 +113,7 @@ impl Platform {
             slugs: slugs.clone(),
             clock: clock.clone(),
         };
-        let stack = |name| Stack::parse(name).unwrap();
-        let settings = AppSettings {
-            per_account: 3,
-            domains_per_app: 3,
-            people_per_app: 2,
-            drains_per_app: 2,
-            cloud: "local",
-            stacks: (stack("debian-12"), vec![stack("debian-13")]),
-            domain: domain.clone(),
-            app_url: Url::parse("http://example.com:8080").unwrap(),
-            git_url: Url::parse("http://git.example.com:4000").unwrap(),
-            billing: Billing { price: Price::parse(1.0).unwrap(), currency: "EUR".to_owned() },
-            api_url: Url::parse("http://api.example.com:4000").unwrap(),
-            slug_url_life: Duration::from_secs(60),
-            default_backend_key: Some("ingress".to_owned().into()),
-        };
+        let settings = settings(domain.clone());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
         let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain, api_url: String::new() };
         let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, clock.clone()).unwrap());
