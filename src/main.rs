@@ -15,7 +15,12 @@ fn main() -> ExitCode {
     let cli = cli::parse();
     match cli.command {
         Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(client::run(&cli.globals, command)),
+            Ok(runtime) => {
+                let code = runtime.block_on(client::run(&cli.globals, command));
+                // A thread that waits for what nobody types any more is not waited for.
+                runtime.shutdown_background();
+                code
+            }
             Err(error) => failed(&error),
         },
         Command::Completion { shell } => {

@@ -17,6 +17,7 @@ mod deploys;
 mod examples;
 mod front;
 mod git;
+mod inside;
 mod official;
 mod official_ssh;
 mod runtime_contract;

@@ -38,6 +38,11 @@ impl Apps {
         }
     }
 
+    /// Whether the person may come in at all; a door that cannot say it later asks first.
+    pub async fn may_enter(&self, user: &User, name: &str) -> Result<(), ActionError> {
+        self.may(user, name, Action::Enter).await.map(drop)
+    }
+
     /// What `ssh` is to be given after `root@` (as Gigalixir's own client does) or by itself, options and all.
     pub async fn ssh_address(&self, user: &User, name: &str) -> Result<api::ssh::SshAddress, ActionError> {
         let app = self.may(user, name, Action::Enter).await?;

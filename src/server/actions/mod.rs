@@ -10,6 +10,7 @@ mod allowance;
 pub mod apps;
 mod canary;
 mod config;
+mod console;
 mod destroy;
 mod domains;
 mod email;

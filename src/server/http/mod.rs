@@ -18,6 +18,7 @@ pub mod error;
 pub mod extract;
 pub mod git;
 mod health;
+mod inside;
 mod logs;
 mod maintenance;
 mod mfa;
@@ -32,6 +33,7 @@ mod ssh;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+mod visit;
 mod witness;
 
 use std::sync::Arc;
@@ -124,6 +126,7 @@ fn routes() -> Routes<Doors> {
         .merge(account::routes())
         .merge(ssh_keys::routes())
         .merge(ssh::routes())
+        .merge(inside::routes())
         .merge(mfa::routes())
         .merge(payments::routes())
         .merge(apps::routes())

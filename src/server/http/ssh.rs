@@ -13,7 +13,7 @@ use crate::api::ssh::SshAddress;
 use crate::server::actions::apps::Apps;
 
 pub(super) fn routes() -> Routes<Doors> {
-    Routes::new().get("/api/apps/{app}/ssh_ip", address, "tells how `ssh` gets into the replicas")
+    Routes::new().get("/api/apps/{app}/ssh_ip", address, "tells how ssh gets into an app's replicas")
 }
 
 async fn address(
