@@ -11,13 +11,16 @@
 mod harness;
 
 mod accounts;
+mod api;
 mod apps;
 mod crash;
 mod deploys;
 mod examples;
 mod front;
+mod generated;
 mod git;
 mod inside;
+mod limits;
 mod official;
 mod official_ssh;
 mod runtime_contract;
@@ -27,4 +30,6 @@ mod runtime_sessions;
 mod server;
 mod ssh;
 mod ssh_protocol;
+mod story;
 mod tidy;
+mod wire_2017;

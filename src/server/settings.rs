@@ -85,6 +85,7 @@ pub(super) fn deployer(config: &ServerConfig) -> deployer::Settings {
         health_timeout: Duration::from_secs(config.deploy.health_seconds),
         drain: Duration::from_secs(config.deploy.drain_seconds),
         grace: Duration::from_secs(config.deploy.grace_seconds),
+        config_bytes: config.limits.config_kib * 1024,
         ..deployer::Settings::new(config.domain.clone())
     }
 }
@@ -119,7 +120,12 @@ pub(super) fn ssh(config: &ServerConfig) -> ssh::Settings {
 }
 
 pub(super) fn accounts(config: &ServerConfig) -> AccountRules {
-    AccountRules { signups: config.signups, rates: config.rates.clone(), domain: config.domain.clone() }
+    AccountRules {
+        signups: config.signups,
+        rates: config.rates.clone(),
+        ssh_keys: config.limits.ssh_keys_per_account,
+        domain: config.domain.clone(),
+    }
 }
 
 pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> anyhow::Result<AppSettings> {

@@ -1,7 +1,7 @@
 """Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
 import os, sys
 
-import cases, ssh
+import api_cases, cases, ssh
 
 NAMES = {
     "push-to-live": cases.push_to_live,
@@ -9,6 +9,8 @@ NAMES = {
     "idle": cases.idle,
     "deploys-under-load": cases.deploys_under_load,
     "ssh": ssh.ssh,
+    "apps-command": api_cases.apps_command,
+    "api-load": api_cases.api_load,
 }
 
 if __name__ == "__main__":
