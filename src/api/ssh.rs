@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 /// How `ssh` gets into an app's replicas.
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct SshAddress {
