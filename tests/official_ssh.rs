@@ -89,3 +89,24 @@ fn the_steps_of_its_observer() {
     run(&["-S", socket, "-O", "exit"], &[]).ok();
     assert!(master.child.wait().expect("ends").code().is_some());
 }
+
+/// Our own client by the same way.
+#[test]
+fn our_client_goes_by_ssh_if_asked() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::greeting(&ada, "hello", "one");
+    project.push(&ada);
+    let config = Ssh::known(&ada, &server).config();
+    let options = format!("-F {}", config.display());
+    let run = |args: &[&str]| ada.run_in(&project, &[&args[..1], &["--ssh", "-o", &options], &args[1..]].concat());
+    let quoted = run(&["ps:run", "sh", "-c", "echo \"$0  $HOST_INDEX\"; exit 5", "it's"]);
+    assert_eq!((quoted.code, quoted.stdout.as_str()), (Some(5), "it's  1\n"), "{quoted:?}");
+    assert_eq!(run(&["ps:ssh", "--", "pwd"]).ok().trim(), "/app");
+    assert!(run(&["ps:ssh", "--replica", "web.7", "--", "pwd"]).fails().contains("no replica `web.7`"));
+    assert!(run(&["ps:remote_console"]).fails().contains("no Elixir release"));
+    let mut command = ada.command(env!("CARGO_BIN_EXE_gigalixir"));
+    command.args(["ps:ssh", "--ssh", "-a", "hello"]).env("PATH", "/nonexistent");
+    let output = command.output().expect("runs");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no `ssh`"), "{output:?}");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use russh::client::{Config, Handle, Handler, Msg, connect};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
-use russh::{Channel, ChannelMsg, Sig};
+use russh::{Channel, ChannelMsg, Disconnect, Sig};
 use tokio::time::timeout;
 
 use crate::harness::{Person, Project, Server, Ssh};
@@ -117,7 +117,7 @@ fn a_program_ends_with_its_channel() {
         let mut channel = handle.channel_open_session().await.expect("a channel");
         channel.exec(true, "echo $$; exec sleep 1000").await.expect("exec");
         let pid = first_data(&mut channel).await;
-        drop((channel, looking, handle));
+        handle.disconnect(Disconnect::ByApplication, "", "").await.expect("goes");
         let handle = home.connect().await;
         let look = format!("while kill -0 {} 2>/dev/null; do sleep 0.1; done; echo gone", pid.trim());
         let mut looking = handle.channel_open_session().await.expect("a channel");

@@ -1,5 +1,5 @@
 //! A program in a replica, with this side's standard streams: the carrier is the API's own WebSocket. (By ssh the same
-//! words would go to `ssh`; whoever adds that carrier chooses between the two here, in [`run`].)
+//! words go to `ssh`, if a person asks for that: [`super::ssh`].)
 
 use std::io::Write as _;
 
@@ -49,7 +49,8 @@ pub fn finish(told: Told) -> Result<(), Error> {
     }
 }
 
-fn program(code: i32) -> Error {
+/// The end of a program as the command's own.
+pub fn program(code: i32) -> Error {
     let code = u8::try_from(code).unwrap_or(255);
     Error::new(Kind::Program(code), format!("the program ended with code {code}"))
 }

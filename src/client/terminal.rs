@@ -27,6 +27,7 @@ impl Drop for Raw {
 }
 
 /// The terminal in front of the person, if there is one on both sides.
+#[allow(clippy::disallowed_methods, reason = "TERM tells what the terminal is and decides nothing")]
 pub fn present() -> Option<Terminal> {
     if !stdin().is_terminal() || !stdout().is_terminal() {
         return None;

@@ -6,6 +6,7 @@ use super::target::AppOption;
 use crate::api::inside::Exec;
 use crate::api::release::Release;
 use crate::client::error::Error;
+use crate::client::ssh::{self, Trip};
 use crate::client::{Client, console, terminal};
 
 /// What all of them take.
@@ -18,16 +19,30 @@ pub struct Place {
     replica: Option<String>,
 }
 
+/// By which way.
+#[derive(Debug, Clone, Args)]
+pub struct Carrier {
+    /// Go by the `ssh` of this machine and a key of yours, instead of by the API
+    #[arg(long)]
+    ssh: bool,
+    /// Options for that `ssh`, such as "-i ~/.ssh/work"; split at blanks
+    #[arg(short = 'o', long = "ssh_opts", value_name = "OPTIONS", allow_hyphen_values = true)]
+    ssh_opts: Option<String>,
+}
+
 /// Arguments of `ps:ssh`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   gigalixir ps:ssh
   gigalixir ps:ssh --replica web.2
   gigalixir ps:ssh -a my-app -- ls -l
+  gigalixir ps:ssh --ssh -o \"-i ~/.ssh/work\"
   gigalixir ssh my-app -c remote_console")]
 pub struct Shell {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    carrier: Carrier,
     /// A command of the app itself instead of a shell, as in 2017
     #[arg(short, long, value_name = "CMD", num_args = 1..)]
     cmd: Vec<String>,
@@ -50,6 +65,8 @@ The exit code is the program's own.")]
 pub struct Run {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    carrier: Carrier,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
     program: Vec<String>,
@@ -64,6 +81,8 @@ pub struct Run {
 pub struct RemoteConsole {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    carrier: Carrier,
     /// The app, as -a takes it
     #[arg(value_name = "APP")]
     name: Option<String>,
@@ -77,6 +96,8 @@ pub struct RemoteConsole {
 pub struct Migrate {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    carrier: Carrier,
     /// The application that has the repos [default: the release's own]
     #[arg(short, long, alias = "migration_app_name", value_name = "NAME")]
     migration_app_name: Option<String>,
@@ -93,6 +114,8 @@ pub struct Migrate {
 pub struct Distillery {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    carrier: Carrier,
     /// A command of the release's own script, and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -105,26 +128,26 @@ pub async fn shell(client: &Client, args: Shell) -> Result<(), Error> {
         (false, true) => [&["gigalixir_run", "run"].map(str::to_owned)[..], &args.cmd].concat(),
         (false, false) => return Err(Error::usage("both `-c` and `--` name a program")),
     };
-    enter(client, &args.place, args.name.as_deref(), command).await
+    enter(client, &args.place, &args.carrier, args.name.as_deref(), command).await
 }
 
 /// A program with the app's environment.
 pub async fn run(client: &Client, args: Run) -> Result<(), Error> {
     let command = [&["gigalixir_run", "shell", "--"].map(str::to_owned)[..], &args.program].concat();
-    enter(client, &args.place, None, command).await
+    enter(client, &args.place, &args.carrier, None, command).await
 }
 
 /// A prompt in the running node.
 pub async fn remote_console(client: &Client, args: RemoteConsole) -> Result<(), Error> {
     let command = ["gigalixir_run", "remote_console"].map(str::to_owned).to_vec();
-    enter(client, &args.place, args.name.as_deref(), command).await
+    enter(client, &args.place, &args.carrier, args.name.as_deref(), command).await
 }
 
 /// The app's migrations.
 pub async fn migrate(client: &Client, args: Migrate) -> Result<(), Error> {
     let mut command = ["gigalixir_run", "migrate"].map(str::to_owned).to_vec();
     command.extend(args.migration_app_name.into_iter().flat_map(|name| ["-m".to_owned(), name]));
-    enter(client, &args.place, args.name.as_deref(), command).await
+    enter(client, &args.place, &args.carrier, args.name.as_deref(), command).await
 }
 
 /// The release's own script.
@@ -137,11 +160,22 @@ pub async fn distillery(client: &Client, args: Distillery) -> Result<(), Error> 
             .hint("`gigalixir ps:run` runs any program, `gigalixir ps:remote_console` opens a console")
     })?;
     let command = [&["gigalixir_run".into(), "shell".into(), "--".into(), format!("bin/{name}")], &args.command[..]];
-    enter(client, &args.place, Some(&app), command.concat()).await
+    enter(client, &args.place, &args.carrier, Some(&app), command.concat()).await
 }
 
-async fn enter(client: &Client, place: &Place, name: Option<&str>, command: Vec<String>) -> Result<(), Error> {
+async fn enter(
+    client: &Client,
+    place: &Place,
+    carrier: &Carrier,
+    name: Option<&str>,
+    command: Vec<String>,
+) -> Result<(), Error> {
     let app = place.app.resolve(client, name)?;
+    if carrier.ssh || carrier.ssh_opts.is_some() {
+        let options = carrier.ssh_opts.as_deref().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let trip = Trip { replica: place.replica.clone(), options, terminal: terminal::present().is_some(), command };
+        return ssh::run(client, &app, &trip).await;
+    }
     let wish = Exec { command, replica: place.replica.clone(), terminal: terminal::present() };
     console::run(client, &app, wish).await
 }
