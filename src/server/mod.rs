@@ -21,6 +21,7 @@ pub mod releases;
 pub mod router;
 pub mod runtime;
 pub mod slugs;
+pub mod stacks;
 
 pub mod pipeline;
 
@@ -31,5 +32,7 @@ pub mod daemon;
 mod joints;
 mod listen;
 mod platform;
+mod runtimes;
 mod settings;
+pub mod stack_image;
 mod telemetry;

@@ -9,6 +9,7 @@
 mod engine;
 mod files;
 mod generation;
+mod images;
 mod networks;
 mod output;
 mod replica;
@@ -16,7 +17,7 @@ mod shared;
 mod spec;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,15 @@ impl Docker {
         let docker = Arc::new(Self { shared, generations });
         docker.take_over(containers).await?;
         Ok(docker)
+    }
+
+    /// Whether a daemon answers at the socket and has the image.
+    pub async fn has(socket: &Path, image: Option<&str>) -> bool {
+        let (Some(image), true) = (image, socket.exists()) else { return false };
+        match Engine::connect(socket, String::new()).await {
+            Ok(engine) => engine.docker.inspect_image(image).await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
