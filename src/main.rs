@@ -44,6 +44,7 @@ fn hidden_step() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     match args.next()?.to_str()? {
         "enter" => Some(gigalixir::server::confine::enter::main(args)),
+        "inside" => Some(gigalixir::server::runtime::local::inside::main()),
         "shim" => Some(gigalixir::server::runtime::local::shim::main(args)),
         _ => None,
     }

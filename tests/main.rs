@@ -21,5 +21,6 @@ mod official;
 mod runtime_contract;
 mod runtime_docker;
 mod runtime_local;
+mod runtime_sessions;
 mod server;
 mod tidy;

@@ -4,17 +4,17 @@
 //! reach whatever listens on this machine's loopback; everything else is its own.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroup;
-use crate::server::confine::enter::{Enter, Limit};
+use crate::server::confine::enter::Enter;
 
 use super::super::folder::{self, Spec};
+use super::super::variables;
 
 const ENTRYPOINT: &str = include_str!("../../../../../config/entrypoint");
 const ENTRYPOINT_INSIDE: &str = "/run/gigalixir/entrypoint";
@@ -22,17 +22,12 @@ const ENTRYPOINT_INSIDE: &str = "/run/gigalixir/entrypoint";
 const UID: u32 = 1000;
 /// Longer host names are refused by the kernel.
 const HOSTNAME_MAX: usize = 64;
-const OPEN_FILES: u64 = 65_536;
 
 /// The command for one run in `dir`, whose `app` is unpacked. Its output goes to `output`.
 pub(super) fn command(dir: &Path, spec: &Spec, port: u16, output: io::PipeWriter) -> io::Result<Command> {
     furnish(dir, spec, port)?;
-    let mut limits = vec![(Limit::Core, 0), (Limit::OpenFiles, OPEN_FILES)];
     let cgroup = (!spec.cgroup.is_empty()).then(|| Cgroup::at(spec.cgroup.clone()));
-    if cgroup.is_none() {
-        limits.extend(spec.limits.memory_bytes.map(|bytes| (Limit::Data, bytes)));
-    }
-    let args_file = dir.join("args");
+    let (limits, args_file) = (spec.rlimits(), variables::file(dir));
     let enter = Enter { cgroup: cgroup.as_ref(), rlimits: &limits, args_file: Some(&args_file) };
     let bubblewrap = Bubblewrap::find().map_err(io::Error::other)?;
     let mut command = enter.command(bubblewrap);
@@ -66,17 +61,5 @@ fn furnish(dir: &Path, spec: &Spec, port: u16) -> io::Result<()> {
     fs::write(dir.join("etc/passwd"), format!("app:x:{UID}:{UID}::/app:/bin/bash\n"))?;
     fs::write(dir.join("etc/group"), format!("app:x:{UID}:\n"))?;
     fs::write(dir.join("entrypoint"), ENTRYPOINT)?;
-    let port = port.to_string();
-    let mut args = Vec::new();
-    for (name, value) in &spec.env {
-        let value = if name == "PORT" { &port } else { value };
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            continue;
-        }
-        for part in ["--setenv", name, value] {
-            args.extend_from_slice(part.as_bytes());
-            args.push(0);
-        }
-    }
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(dir.join("args"))?.write_all(&args)
+    variables::write(dir, &spec.env, port)
 }
