@@ -32,13 +32,14 @@ const HANGUP: i32 = 1;
 const KILL: i32 = 9;
 
 const MARK: &str = "GIGALIXIR_SESSION";
-/// Signals everything that carries a mark: `bash -c SIGNAL - MARK=… NUMBER`.
+/// Signals everything that carries a mark, all at once: `bash -c SIGNAL - MARK=… NUMBER`.
 const SIGNAL: &str = r#"
 for one in /proc/[0-9]*; do
   while IFS= read -r -d '' variable; do
-    [ "$variable" = "$1" ] && kill -"$2" "${one#/proc/}" && break
+    [ "$variable" = "$1" ] && marked+=("${one#/proc/}") && break
   done <"$one/environ"
 done 2>/dev/null
+kill -"$2" "${marked[@]}"
 "#;
 /// A way to a port of the container's own loopback: says a line when it is open.
 const RELAY: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1; echo; cat <&3 & cat >&3; wait"#;
