@@ -37,6 +37,32 @@ pub enum Command {
     /// Run the platform: git receiver, builder, API, router and apps
     #[cfg(feature = "server")]
     Server(ServerArgs),
+    /// Make the image of a stack on this machine, for the Docker runtime
+    #[cfg(feature = "server")]
+    #[command(name = "stacks:build")]
+    StacksBuild(StacksBuildArgs),
+}
+
+/// Arguments of `stacks:build`. It runs here, not on a platform elsewhere.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "It needs root and debootstrap, and takes a few minutes.
+
+Examples:
+  sudo gigalixir stacks:build debian-12
+  sudo gigalixir stacks:build debian-12 --mirror http://mirror.example.org/debian")]
+pub struct StacksBuildArgs {
+    /// Which stack
+    #[arg(value_name = "STACK")]
+    pub stack: String,
+    /// Docker's socket
+    #[arg(long, env = "GIGALIXIR_DOCKER_SOCKET", value_name = "FILE", default_value = "/var/run/docker.sock")]
+    pub socket: std::path::PathBuf,
+    /// Where more stacks are
+    #[arg(long, env = "GIGALIXIR_DOCKER_STACKS_DIR", value_name = "DIR")]
+    pub stacks_dir: Option<std::path::PathBuf>,
+    /// Where Debian's packages come from
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
 }
 
 /// Arguments of `server`. Each is a key of the configuration file too, and wins over it.
@@ -156,7 +182,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "account:destroy",
         ],
     ),
-    ("Server", &["server"]),
+    ("Server", &["server", "stacks:build"]),
     ("More", &["compat", "completion", "version", "help"]),
 ];
 

@@ -28,6 +28,11 @@ fn main() -> ExitCode {
         }
         #[cfg(feature = "server")]
         Command::Server(flags) => gigalixir::server::daemon::main(&overrides(flags)),
+        #[cfg(feature = "server")]
+        Command::StacksBuild(cli::StacksBuildArgs { stack, socket, stacks_dir, mirror }) => {
+            use gigalixir::server::stack_image::{Wish, main};
+            main(&Wish { stack, socket, stacks_dir, mirror })
+        }
     }
 }
 

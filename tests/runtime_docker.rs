@@ -2,6 +2,7 @@
 //! `debian-12`; `tests/setup` sees to both, and says so where it cannot.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -28,10 +29,50 @@ crate::runtime_contract! {
     a_new_server_takes_over
     instances_are_apart
     a_missing_slug_is_an_error_and_nothing_runs
+    a_program_runs_beside_and_says_how_it_ended
+    a_program_has_the_instances_place_and_environment
+    a_program_may_do_no_more_than_the_app
+    much_data_goes_both_ways
+    a_terminal_has_a_size_and_changes_it
+    a_shell_on_a_terminal_controls_its_jobs
+    signals_reach_the_whole_group
+    a_session_let_go_leaves_nothing
+    a_session_ends_with_its_instance
+    a_session_ends_with_the_server_and_the_instance_goes_on
+    ports_of_an_instance_can_be_reached
 }
 
 const SOCKET: &str = "/var/run/docker.sock";
 const IMAGE: &str = "gigalixir/debian-12:test";
+/// A stack with as little as the tests need.
+const STACK: &str = r#"
+run = "gigalixir/debian-12:test"
+build = "gigalixir/debian-12:test"
+[debootstrap]
+suite = "bookworm"
+include = ["procps", "python3"]
+"#;
+
+/// Whether there is a Docker with the image, made by `stacks:build` if need be; one test at a time sees to that.
+fn is_there() -> bool {
+    let docker = |args: &[&str]| Command::new("docker").args(args).output().is_ok_and(|ran| ran.status.success());
+    if !docker(&["info"]) {
+        println!("SKIPPED: there is no Docker daemon");
+        return false;
+    }
+    let lock = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("docker-image.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    if docker(&["image", "inspect", IMAGE]) {
+        return true;
+    }
+    let stacks = TempDir::new().unwrap();
+    std::fs::write(stacks.path().join("debian-12.toml"), STACK).unwrap();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
+    build.args(["stacks:build", "debian-12", "--stacks-dir"]).arg(stacks.path());
+    let ran = build.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    docker(&["image", "inspect", IMAGE])
+}
 
 struct OnDocker {
     data: TempDir,
@@ -57,6 +98,10 @@ impl OnDocker {
 }
 
 impl Stage for OnDocker {
+    fn is_there() -> bool {
+        is_there()
+    }
+
     async fn begin() -> Self {
         let data = TempDir::new().unwrap();
         std::fs::create_dir(data.path().join("slugs")).unwrap();

@@ -23,6 +23,7 @@ pub mod releases;
 pub mod router;
 pub mod runtime;
 pub mod slugs;
+pub mod stacks;
 
 pub mod pipeline;
 
@@ -34,5 +35,7 @@ pub mod daemon;
 mod joints;
 mod listen;
 mod platform;
+mod runtimes;
 mod settings;
+pub mod stack_image;
 mod telemetry;

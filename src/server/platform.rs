@@ -1,7 +1,6 @@
 //! The platform as one value: the only place that names concrete types and connects them. It comes up in the order of
 //! [`Platform::start`] and goes down the other way round: doors, operations, visitors, logs.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use super::clock::Clock;
 use super::config::ServerConfig;
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
+use super::domain::{AppName, LogLine, Stack};
 use super::drains::Drains;
 use super::http::{self, Doors, git};
 use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
@@ -31,7 +31,7 @@ use super::receiver::Receiver;
 use super::releases::Releases;
 use super::router::Router;
 use super::runtime::Runtime;
-use super::runtime::local::{Local, LocalConfig};
+use super::runtimes;
 use super::seal::Sealer;
 use super::settings;
 use super::slugs::Slugs;
@@ -64,6 +64,7 @@ struct Rooms {
     deployer: Deployer,
     router: Router,
     runtime: Arc<dyn Runtime>,
+    stacks: (Stack, Vec<Stack>),
     lines: JoinHandle<()>,
 }
 
@@ -138,7 +139,9 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let drains = Drains::start(store.clone(), sealer.clone(), logs.clone(), settings::drains(config)).await?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
-    let (runtime, lines) = local_runtime(data, &slugs, &logs).await?;
+    let (spoken, lines) = lines(&logs);
+    let chosen = runtimes::start(config, Arc::new(SlugShelf(slugs.clone())), spoken).await?;
+    let (runtime, stacks) = (chosen.runtime, chosen.stacks);
     let draining = Arc::new(Draining::default());
     let parts = deployer::Rooms {
         store: store.clone(),
@@ -151,25 +154,19 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, deployer, router, runtime, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, deployer, router, runtime, stacks, lines })
 }
 
-/// The local runtime, and the task that carries its replicas' lines into the log.
-async fn local_runtime(
-    data: &Path,
-    slugs: &Arc<Slugs>,
-    logs: &Logs,
-) -> anyhow::Result<(Arc<dyn Runtime>, JoinHandle<()>)> {
+/// Where the replicas' lines go, and the task that carries them into the log.
+fn lines(logs: &Logs) -> (mpsc::Sender<(AppName, LogLine)>, JoinHandle<()>) {
     let (lines, mut spoken) = mpsc::channel(LINES);
-    let place = LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into() };
     let logs = logs.clone();
     let carrier = tokio::spawn(async move {
         while let Some((app, line)) = spoken.recv().await {
             logs.append(&app, line);
         }
     });
-    let runtime = Local::start(place, Arc::new(SlugShelf(slugs.clone())), lines).await?;
-    Ok((runtime, carrier))
+    (lines, carrier)
 }
 
 fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline>> {
@@ -207,7 +204,6 @@ async fn doors(
     };
     let accounts = Arc::new(accounts);
     let folders = AppFolders { receiver: rooms.receiver.clone(), caches: config.data_dir.join("caches") };
-    let stack = settings::machine_stack(Path::new("/etc/os-release"));
     let parts = apps::Rooms {
         store: rooms.store.clone(),
         releases: rooms.releases.clone(),
@@ -218,7 +214,7 @@ async fn doors(
         slugs: rooms.slugs.clone(),
         clock: Clock::system(),
     };
-    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), stack)?));
+    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), rooms.stacks.clone())?));
     apps.tidy().await?;
     let gate = Arc::new(Gate { accounts: accounts.clone(), apps: apps.clone() });
     let git = git::Door { receiver: rooms.receiver.clone(), deploys: pipeline, admits: gate };

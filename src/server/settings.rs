@@ -130,14 +130,18 @@ pub(super) fn accounts(config: &ServerConfig) -> AccountRules {
     }
 }
 
-pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> anyhow::Result<AppSettings> {
+pub(super) fn apps(
+    config: &ServerConfig,
+    cloud: &'static str,
+    stacks: (Stack, Vec<Stack>),
+) -> anyhow::Result<AppSettings> {
     Ok(AppSettings {
         per_account: config.limits.apps_per_account as usize,
         domains_per_app: config.limits.domains_per_app as usize,
         people_per_app: config.limits.people_per_app as usize,
         drains_per_app: config.limits.drains_per_app as usize,
         cloud,
-        stacks: (stack.clone(), vec![stack]),
+        stacks,
         domain: config.domain.clone(),
         app_url: Url::parse(&config.public_apps())?,
         git_url: Url::parse(&config.public_git())?,

@@ -143,7 +143,7 @@ fn spawn(
     let mut command = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
     command.arg("server").arg("--config").arg(&file).arg("--data-dir").arg(folder.join("data"));
     command.args(["--api", &ports.0.to_string(), "--http", &ports.1.to_string()]);
-    command.args(["--https", "127.0.0.1:0", "--ssh", &ports.2.to_string()]);
+    command.args(["--runtime", "local", "--https", "127.0.0.1:0", "--ssh", &ports.2.to_string()]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
     if let Some(step) = crash_at {
         command.env("GIGALIXIR_CRASH_AT", step);

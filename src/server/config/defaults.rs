@@ -3,9 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::Ipv4Net;
+
 use super::{
-    BillingConfig, BuilderConfig, DeployConfig, GatewayConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice,
-    S3Config, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
+    BillingConfig, BuilderConfig, DeployConfig, DockerSettings, GatewayConfig, Limits, LogFormat, Rates,
+    RouterTimeouts, RuntimeChoice, S3Config, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -37,6 +39,7 @@ impl Default for ServerConfig {
             router: RouterTimeouts::default(),
             gateway: GatewayConfig::default(),
             billing: BillingConfig::default(),
+            docker: DockerSettings::default(),
             file: None,
         }
     }
@@ -101,6 +104,13 @@ impl Default for SlugsConfig {
 impl Default for DeployConfig {
     fn default() -> Self {
         Self { health_seconds: 60, drain_seconds: 30, grace_seconds: 30 }
+    }
+}
+
+impl Default for DockerSettings {
+    fn default() -> Self {
+        let subnets = Ipv4Net::new_assert(Ipv4Addr::new(10, 220, 0, 0), 14);
+        Self { socket: "/var/run/docker.sock".into(), subnets, stacks_dir: None }
     }
 }
 

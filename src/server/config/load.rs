@@ -139,13 +139,10 @@ impl ServerConfig {
             .into_iter()
             .find(|(_, url)| url.as_ref().is_some_and(|url| !web(url)));
         match self.runtime {
-            RuntimeChoice::Docker => {
-                return Some("runtime \"docker\" comes with a later version: use \"local\"".into());
-            }
             RuntimeChoice::Kubernetes => {
-                return Some("runtime \"kubernetes\" comes with a later version: use \"local\"".into());
+                return Some("runtime \"kubernetes\" comes with a later version: use \"local\" or \"docker\"".into());
             }
-            RuntimeChoice::Auto | RuntimeChoice::Local => {}
+            RuntimeChoice::Auto | RuntimeChoice::Local | RuntimeChoice::Docker => {}
         }
         if let Some((key, _)) = odd {
             return Some(format!("`{key}` is no http:// or https:// address"));
@@ -160,6 +157,9 @@ impl ServerConfig {
         }
         if let Err(why) = Price::parse(self.billing.price) {
             return Some(format!("`billing.{}` {}", why.field, why.message));
+        }
+        if self.docker.subnets.prefix_len() > 26 {
+            return Some("`docker.subnets` must be a /26 or larger: each app's network takes 64 addresses".into());
         }
         if self.limits.releases_kept < 2 {
             return Some("`limits.releases_kept` must be at least 2, so that there is a release to go back to".into());
@@ -407,7 +407,6 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused() {
         for (text, word) in [
-            ("runtime = \"docker\"", "later version"),
             ("runtime = \"kubernetes\"", "later version"),
             ("api_url = \"ftp://x\"", "api_url"),
             ("[slugs]\nstore = \"s3\"", "[slugs.s3]"),

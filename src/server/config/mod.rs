@@ -10,7 +10,7 @@ mod unsafe_settings;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -73,6 +73,8 @@ pub struct ServerConfig {
     pub gateway: GatewayConfig,
     /// What use costs.
     pub billing: BillingConfig,
+    /// The Docker runtime.
+    pub docker: DockerSettings,
     /// The file all this was read from, if any.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -279,6 +281,18 @@ pub struct DeployConfig {
     pub drain_seconds: u64,
     /// Seconds between SIGTERM and SIGKILL.
     pub grace_seconds: u64,
+}
+
+/// The Docker runtime.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DockerSettings {
+    /// The daemon's socket.
+    pub socket: PathBuf,
+    /// Where the apps' networks lie; each takes 64 addresses.
+    pub subnets: Ipv4Net,
+    /// Files in here are stacks that go before the built-in ones of the same name.
+    pub stacks_dir: Option<PathBuf>,
 }
 
 /// Between visitors and apps.

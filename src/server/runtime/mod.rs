@@ -11,6 +11,7 @@ pub mod health;
 pub mod local;
 #[cfg(test)]
 pub(crate) mod memory;
+pub mod moving;
 mod roster;
 pub mod session;
 pub mod spec;

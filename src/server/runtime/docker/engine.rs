@@ -2,6 +2,7 @@
 //! nothing without it is ever listed, changed or removed.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use futures_util::{Stream, StreamExt as _};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
-use super::spec::{APP, SERVER};
+use super::spec::{ADDRESS, APP, SERVER};
 use crate::server::domain::{Exit, ExitReason};
 use crate::server::runtime::RuntimeError;
 
@@ -135,6 +136,14 @@ impl Engine {
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(failed(format!("looking at the container {container}"))(error)),
         }
+    }
+
+    /// The address that a container was given.
+    pub(super) async fn address(&self, container: &str) -> Result<Ipv4Addr, RuntimeError> {
+        let known = self.docker.inspect_container(container, None).await;
+        let labels = known.map_err(failed(format!("looking at the container {container}")))?.config;
+        let address = labels.and_then(|config| config.labels?.get(ADDRESS)?.parse().ok());
+        address.ok_or_else(|| RuntimeError::NotRunning(container.to_owned()))
     }
 
     /// Returns when a container does not run any more, with how it ended. A daemon that goes away is waited for: it

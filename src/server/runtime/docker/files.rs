@@ -13,20 +13,21 @@ use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::spec::UID;
 
-const SCRIPTS: &[(&str, &str)] =
-    &[("init", include_str!("../../../../config/init")), ("entrypoint", include_str!("../../../../config/entrypoint"))];
+const SCRIPTS: &[(&str, &str)] = &[
+    ("init", include_str!("../../../../config/init")),
+    ("entrypoint", include_str!("../../../../config/entrypoint")),
+    ("session", include_str!("../../../../config/session")),
+];
 /// Of the slug on its way to Docker, in memory.
 const BUFFER: usize = 256 * 1024;
 
-/// The platform's files and an empty `/app`, to be unpacked at `/`.
+/// The platform's files, to be unpacked in their folder.
 pub(super) fn platform() -> io::Result<Bytes> {
     let mut archive = Builder::new(Vec::new());
-    let mut app = header(EntryType::Directory, 0o755, UID);
-    archive.append_data(&mut app, "app/", io::empty())?;
     for (name, text) in SCRIPTS {
         let mut script = header(EntryType::Regular, 0o755, 0);
         script.set_size(text.len() as u64);
-        archive.append_data(&mut script, Path::new("opt/gigalixir").join(name), text.as_bytes())?;
+        archive.append_data(&mut script, name, text.as_bytes())?;
     }
     Ok(archive.into_inner()?.into())
 }
@@ -54,6 +55,7 @@ pub(super) fn slug(path: PathBuf) -> (impl Stream<Item = io::Result<Bytes>>, Joi
 fn own(slug: &Path, to: impl Write) -> io::Result<()> {
     let mut archive = Archive::new(GzDecoder::new(BufReader::with_capacity(64 * 1024, File::open(slug)?)));
     let mut owned = Builder::new(to);
+    owned.append_data(&mut header(EntryType::Directory, 0o755, UID), "./", io::empty())?;
     for entry in archive.entries()? {
         let mut entry = entry?;
         let (mut header, path) = (entry.header().clone(), entry.path()?.into_owned());

@@ -7,8 +7,10 @@
 //! Deliberately absent: building images for apps. The slug is unpacked into a container of the stack's image.
 
 mod engine;
+mod exec;
 mod files;
 mod generation;
+mod images;
 mod networks;
 mod output;
 mod replica;
@@ -16,13 +18,14 @@ mod shared;
 mod spec;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -36,7 +39,7 @@ use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
-use crate::server::domain::{AppName, Instance, LogLine, Stack, Workload, WorkloadId};
+use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Stack, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -90,6 +93,15 @@ impl Docker {
         Ok(docker)
     }
 
+    /// Whether a daemon answers at the socket and has the image.
+    pub async fn has(socket: &Path, image: Option<&str>) -> bool {
+        let (Some(image), true) = (image, socket.exists()) else { return false };
+        match Engine::connect(socket, String::new()).await {
+            Ok(engine) => engine.docker.inspect_image(image).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
     /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
     pub async fn close(&self) {
         self.generations.close().await;
@@ -133,6 +145,12 @@ impl Docker {
         Ok(())
     }
 
+    fn must_run(&self, instance: &str) -> Result<(), RuntimeError> {
+        let instances = self.shared.roster.instances();
+        let running = instances.get(instance).filter(|known| known.state != InstanceState::Crashed);
+        running.map(drop).ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))
+    }
+
     fn wishes(&self) -> Result<Vec<Workload>, RuntimeError> {
         let dir = &self.shared.dir;
         let unreadable = |source| RuntimeError::Io { context: format!("reading {}", dir.display()), source };
@@ -170,12 +188,19 @@ impl Runtime for Docker {
         Ok(self.shared.roster.instances().values().cloned().collect())
     }
 
-    async fn exec(&self, instance: &str, _command: Command) -> Result<Session, RuntimeError> {
-        Err(RuntimeError::NotRunning(instance.to_owned()))
+    async fn exec(&self, instance: &str, command: Command) -> Result<Session, RuntimeError> {
+        self.must_run(instance)?;
+        exec::exec(&self.shared.engine, instance, command).await
     }
 
-    async fn connect(&self, instance: &str, _port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
-        Err(RuntimeError::NotRunning(instance.to_owned()))
+    async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        self.must_run(instance)?;
+        let address = self.shared.engine.address(instance).await?;
+        match TcpStream::connect((address, port)).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            // It may listen on its own loopback alone.
+            Err(_) => exec::relay(&self.shared.engine, instance, port).await,
+        }
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

@@ -16,7 +16,7 @@ use super::files;
 use super::networks::Lease;
 use super::output::Output;
 use super::shared::Shared;
-use super::spec::{self, INDEX, LAST_EXIT, PORT, RESTARTS, Run};
+use super::spec::{self, APP_FOLDER, INDEX, LAST_EXIT, PLATFORM, PORT, RESTARTS, Run};
 use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState, LogSource, Workload};
 use crate::server::runtime::files as disk;
 use crate::server::runtime::stop::{self, Stop};
@@ -120,10 +120,10 @@ impl Replica {
         // An earlier run's, or one that was half made.
         engine.remove(&self.instance.name).await?;
         let container = engine.create(&self.instance.name, self.body()?).await?;
-        engine.upload(&container, "/", stream::iter([Ok(self.shared.platform.clone())])).await?;
+        engine.upload(&container, PLATFORM, stream::iter([Ok(self.shared.platform.clone())])).await?;
         let slug = self.shared.slugs.local_path(&self.workload.slug).await?;
         let (archive, whole) = files::slug(slug);
-        engine.upload(&container, "/app", archive).await?;
+        engine.upload(&container, APP_FOLDER, archive).await?;
         let whole = whole.await.map_err(std::io::Error::other).and_then(|done| done);
         whole.map_err(|source| RuntimeError::Io { context: "reading the slug".to_owned(), source })?;
         engine.start(&container).await?;

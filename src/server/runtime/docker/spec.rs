@@ -18,6 +18,9 @@ pub(super) const PORT: u16 = 4000;
 /// Where the platform's own files are in a container.
 pub(super) const PLATFORM: &str = "/opt/gigalixir";
 
+/// Where the slug is.
+pub(super) const APP_FOLDER: &str = "/app";
+
 /// Which server's it is.
 pub(super) const SERVER: &str = "gigalixir.server";
 /// Which app's: also of its network.
@@ -58,11 +61,12 @@ pub(super) fn container(run: &Run<'_>) -> ContainerCreateBody {
         // A host name has no underscore, a process type may have.
         hostname: Some(run.name.replace('_', "-")),
         user: Some(format!("{UID}:{UID}")),
-        working_dir: own("/app"),
+        working_dir: own(APP_FOLDER),
         entrypoint: Some(vec!["/bin/bash".to_owned(), format!("{PLATFORM}/init")]),
         cmd: Some(vec![run.workload.command.clone()]),
         env: Some(env.into_iter().filter(|(name, _)| !name.is_empty()).map(|(k, v)| format!("{k}={v}")).collect()),
         labels: Some(labels(run)),
+        volumes: Some([PLATFORM, APP_FOLDER, "/tmp"].map(str::to_owned).to_vec()),
         stop_signal: own("SIGTERM"),
         attach_stdout: Some(false),
         attach_stderr: Some(false),
@@ -102,6 +106,8 @@ fn host(run: &Run<'_>) -> HostConfig {
         pids_limit: Some(i64::from(PIDS_PER_GB * size.milli().div_ceil(1000).max(1))),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        // But for the volumes, which go with the container.
+        readonly_rootfs: Some(true),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         network_mode: Some(run.network.to_owned()),
         log_config: Some(HostConfigLogConfig {
