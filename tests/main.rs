@@ -15,6 +15,7 @@ mod api;
 mod apps;
 mod crash;
 mod deploys;
+mod drains;
 mod examples;
 mod front;
 mod generated;

@@ -242,6 +242,57 @@ fn a_second_factor() {
     official.run(&["login", "-e", ADA, "-p", PASSWORD]).ok();
 }
 
+/// What is not in a day's story: use, drains, and what is not offered here.
+#[test]
+fn use_drains_and_what_is_not_offered() {
+    let server = Server::with_config("[limits]\nprivate_drains = true\n");
+    let Some(official) = sign_up(&server) else { return };
+    let project = Project::empty(&official.person, "hello");
+    official.run_in(&project, &["apps:create", "-n", "hello"]).ok();
+    assert_eq!(official.json(&project, &["account:invoices"]), serde_json::json!([]));
+    assert_eq!(official.json(&project, &["account:usage:running"]), serde_json::json!([]));
+    project.greet_by_python(&official.person, "one");
+    project.push(&official.person);
+    wait_until("use is counted", Duration::from_secs(60), || {
+        let usage = official.json(&project, &["account:usage"]);
+        usage[0]["app"] == "hello"
+            && usage[0]["amount_cents"] == 0
+            && usage[0]["replica_size_seconds"].as_i64() > Some(0)
+    });
+    let running = official.json(&project, &["account:usage:running"]);
+    assert_eq!((&running[0]["app"], &running[0]["amount_cents"]), (&"hello".into(), &0.into()), "{running}");
+
+    assert_eq!(official.json(&project, &["drains"]), serde_json::json!([]));
+    official.run_in(&project, &["drains:add", "https://127.0.0.1:9/in"]).ok();
+    assert!(official.run_in(&project, &["drains:add", "ftp://x.org"]).fails().contains("https://"));
+    let drains = official.json(&project, &["drains"]);
+    assert_eq!(drains[0]["url"], "https://127.0.0.1:9/in", "{drains}");
+    assert!(drains[0]["token"].is_string());
+    official.run_in(&project, &["drains:remove", drains[0]["id"].as_str().expect("id")]).ok();
+    assert_eq!(official.json(&project, &["log_drains"]), serde_json::json!([]));
+
+    for command in [
+        &["pg"][..],
+        &["pg:create", "--free", "-y"],
+        &["pg:create", "-s", "0.6", "-y"],
+        &["pg:scale", "-d", "1", "-s", "1.7"],
+        &["pg:destroy", "-d", "1", "-y"],
+        &["pg:psql"],
+        &["pg:read_replicas", "-d", "1"],
+        &["pg:read_replicas:create", "-d", "1", "-s", "0.6"],
+        &["pg:backups", "-d", "1"],
+        &["pg:backups:restore", "-d", "1", "-b", "2"],
+        &["pg:upgrade", "-d", "1", "POSTGRES_16"],
+        &["pg:restart", "-d", "1", "-y"],
+        &["pg:stop", "-d", "1", "-y"],
+        &["pg:start", "-d", "1"],
+    ] {
+        let told = official.run_in(&project, command).fails();
+        assert!(told.contains("offers no databases"), "{command:?}: {told}");
+    }
+    assert!(official.run(&["login:google", "-y"]).fails().contains("does not sign in with Google"));
+}
+
 fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("clock").as_secs()
 }

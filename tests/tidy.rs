@@ -24,6 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::receiver", &["server::domain", "server::progress", "server::steps"]),
     ("server::builder", &["server::domain", "server::progress", "server::steps", "server::confine"]),
     ("server::router", &["server::domain"]),
+    ("server::drains", &["server::domain", "server::logs", "server::seal", "server::store"]),
+    ("server::metering", &["server::domain", "server::clock", "server::store", "server::runtime"]),
     ("server::runtime", &["server::domain", "server::confine"]),
     ("server::ssh", &["server::actions", "server::domain", "server::runtime"]),
 ];
@@ -45,6 +47,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli", "client"]),
     ("comfy_table", &["client"]),
     ("aes_gcm", &["server::seal"]),
+    ("rustls_platform_verifier", &["server::drains"]),
 ];
 
 /// Production lines a file may have.

@@ -26,9 +26,25 @@ pub struct SignupStep {
     /// Opaque payment token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stripe_token: Option<String>,
+    /// `google`; always refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<String>,
     /// Last step: `FREE` or `STANDARD`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
+}
+
+/// `POST /api/users`, `POST /api/free_users`: signing up as in 2017.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignUpAtOnce {
+    /// The address to sign up.
+    pub email: String,
+    /// The password to set.
+    pub password: String,
+    /// Accepted for compatibility, and not kept: nothing is sold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripe_token: Option<String>,
 }
 
 /// Answer to every signup step but the last.

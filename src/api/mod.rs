@@ -9,12 +9,15 @@ pub mod account;
 pub mod app;
 pub mod canary;
 pub mod domain;
+pub mod drain;
 pub mod inside;
 pub mod log;
 pub mod mfa;
 pub mod release;
+pub mod replica;
 pub mod ssh;
 pub mod ssh_key;
+pub mod usage;
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 /// How `ssh` gets into an app's replicas.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct SshAddress {
     /// `APP@HOST -p PORT`: words of an ssh command line, of which Gigalixir's own client makes `root@APP@HOST -p PORT`.
     pub ssh_ip: String,

@@ -19,11 +19,13 @@ use super::clock::Clock;
 use super::config::ServerConfig;
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
+use super::drains::Drains;
 use super::http::{self, Doors, git};
 use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
 use super::listen::Sockets;
 use super::logs::Logs;
 use super::mail::Mailer;
+use super::metering::Metering;
 use super::pipeline::{self, Pipeline};
 use super::receiver::Receiver;
 use super::releases::Releases;
@@ -46,6 +48,8 @@ pub(super) struct Platform {
     doors: ([JoinHandle<()>; 2], CancellationToken),
     visitors: (JoinHandle<()>, CancellationToken),
     lines: JoinHandle<()>,
+    metering: Metering,
+    drains: Drains,
 }
 
 /// The rooms of a push and of what it becomes, connected.
@@ -56,9 +60,10 @@ struct Rooms {
     receiver: Arc<Receiver>,
     slugs: Arc<Slugs>,
     logs: Logs,
+    drains: Drains,
     deployer: Deployer,
     router: Router,
-    runtime: &'static str,
+    runtime: Arc<dyn Runtime>,
     lines: JoinHandle<()>,
 }
 
@@ -72,6 +77,8 @@ impl Platform {
         (config.api, config.http, config.ssh) = (api.local_addr()?, http.local_addr()?, ssh.local_addr()?);
 
         let rooms = connect(&config).await?;
+        let (store, runtime) = (rooms.store.clone(), rooms.runtime.clone());
+        let metering = Metering::start(store, runtime, Clock::system(), settings::price(&config)).await?;
         let pipeline = pipeline(&config, &rooms)?;
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
@@ -80,13 +87,15 @@ impl Platform {
         let visitors = rooms.router.serve(http, visitors_closed.clone());
         let doors_closed = CancellationToken::new();
         let doors = doors(&config, &rooms, pipeline, (api, ssh), doors_closed.clone()).await?;
-        announce(&config, rooms.runtime, begun);
+        announce(&config, rooms.runtime.name(), begun);
         Ok(Self {
             deployer: rooms.deployer,
             logs: rooms.logs,
             doors: (doors, doors_closed),
             visitors: (visitors, visitors_closed),
             lines: rooms.lines,
+            metering,
+            drains: rooms.drains,
         })
     }
 
@@ -104,6 +113,8 @@ impl Platform {
             // Their last words come after their end.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        self.metering.close().await;
+        self.drains.close().await;
         self.lines.abort();
         self.logs.flush().await;
     }
@@ -124,16 +135,15 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let sealer = Arc::new(Sealer::open(&key)?);
     let slugs = Arc::new(Slugs::open(&settings::slugs(config)?, &sealer.derive("slugs"))?);
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
+    let drains = Drains::start(store.clone(), sealer.clone(), logs.clone(), settings::drains(config)).await?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
     let (runtime, lines) = local_runtime(data, &slugs, &logs).await?;
-    let name = runtime.name();
-
     let draining = Arc::new(Draining::default());
     let parts = deployer::Rooms {
         store: store.clone(),
         releases: releases.clone(),
-        runtime,
+        runtime: runtime.clone(),
         drains: draining.clone(),
         log: Arc::new(AppLogs(logs.clone())),
     };
@@ -141,7 +151,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime: name, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, deployer, router, runtime, lines })
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.
@@ -203,9 +213,12 @@ async fn doors(
         releases: rooms.releases.clone(),
         deployer: rooms.deployer.clone(),
         logs: rooms.logs.clone(),
+        drains: rooms.drains.clone(),
         repositories: Arc::new(folders),
+        slugs: rooms.slugs.clone(),
+        clock: Clock::system(),
     };
-    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime, stack)?));
+    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), stack)?));
     apps.tidy().await?;
     let gate = Arc::new(Gate { accounts: accounts.clone(), apps: apps.clone() });
     let git = git::Door { receiver: rooms.receiver.clone(), deploys: pipeline, admits: gate };

@@ -8,11 +8,12 @@ use anyhow::Context;
 use url::Url;
 
 use super::actions::account::AccountRules;
-use super::actions::apps::AppSettings;
+use super::actions::apps::{AppSettings, Billing};
 use super::builder::{Bounds, BuilderConfig};
 use super::config::{S3Config, ServerConfig, SlugStore};
 use super::deployer;
-use super::domain::{AppName, Stack};
+use super::domain::{AppName, Price, Stack};
+use super::drains;
 use super::logs::LogLimits;
 use super::receiver;
 use super::releases::Keep;
@@ -125,6 +126,7 @@ pub(super) fn accounts(config: &ServerConfig) -> AccountRules {
         rates: config.rates.clone(),
         ssh_keys: config.limits.ssh_keys_per_account,
         domain: config.domain.clone(),
+        api_url: config.public_api(),
     }
 }
 
@@ -133,13 +135,33 @@ pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> 
         per_account: config.limits.apps_per_account as usize,
         domains_per_app: config.limits.domains_per_app as usize,
         people_per_app: config.limits.people_per_app as usize,
+        drains_per_app: config.limits.drains_per_app as usize,
         cloud,
         stacks: (stack.clone(), vec![stack]),
         domain: config.domain.clone(),
         app_url: Url::parse(&config.public_apps())?,
         git_url: Url::parse(&config.public_git())?,
         ssh: config.public_ssh(),
+        api_url: Url::parse(&config.public_api())?,
+        slug_url_life: Duration::from_secs(config.slugs.url_seconds),
+        default_backend_key: config.router.default_backend_key.clone(),
+        billing: Billing { price: price(config), currency: config.billing.currency.clone() },
     })
+}
+
+pub(super) fn drains(config: &ServerConfig) -> drains::Settings {
+    let limits = &config.limits;
+    drains::Settings {
+        per_app: limits.drains_per_app as usize,
+        private: limits.private_drains,
+        pace: drains::Pace::default(),
+    }
+}
+
+/// What use costs; nothing, unless the operator says so. A number that is no price was refused at the start.
+pub(super) fn price(config: &ServerConfig) -> Price {
+    let told = &config.billing;
+    if told.enabled { Price::parse(told.price).unwrap_or_default() } else { Price::default() }
 }
 
 /// Where a browser finds an app.

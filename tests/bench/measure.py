@@ -8,9 +8,9 @@ NAMES = {
     "big-push": cases.big_push,
     "idle": cases.idle,
     "deploys-under-load": cases.deploys_under_load,
-    "ssh": ssh.ssh,
     "apps-command": api_cases.apps_command,
     "api-load": api_cases.api_load,
+    "ssh": ssh.ssh,
 }
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ pub mod compat;
 pub mod config;
 pub mod cp;
 pub mod domains;
+pub mod drains;
 pub mod email;
 pub mod forward;
 pub mod git;
@@ -24,6 +25,7 @@ pub mod releases;
 pub mod signup;
 pub mod ssh_keys;
 pub mod target;
+pub mod usage;
 
 use clap::{Args, Subcommand};
 
@@ -121,6 +123,23 @@ pub enum Command {
     /// Remove an ssh key
     #[command(name = "account:ssh_keys:remove", visible_alias = "delete_ssh_key")]
     SshKeysRemove(ssh_keys::Remove),
+    /// Show what your apps have used in this period
+    #[command(
+        name = "account:usage",
+        visible_alias = "current_period_usage",
+        after_help = "Examples:\n  gigalixir account:usage\n  gigalixir account:usage --json"
+    )]
+    Usage,
+    /// Show what your apps would use in a whole period as they run now
+    #[command(name = "account:usage:running", after_help = "Examples:\n  gigalixir account:usage:running")]
+    UsageRunning,
+    /// Show what your apps used in past periods
+    #[command(
+        name = "account:invoices",
+        visible_alias = "invoices",
+        after_help = "Examples:\n  gigalixir account:invoices --json"
+    )]
+    Invoices,
     /// Destroy your account, once it has no apps
     #[command(name = "account:destroy")]
     AccountDestroy(account::Destroy),
@@ -143,6 +162,9 @@ pub enum Command {
     /// Show who did what to an app, newest first
     #[command(name = "apps:activity")]
     AppsActivity(activity::List),
+    /// Show what an app used, day by day
+    #[command(name = "apps:usage")]
+    AppsUsage(usage::OfApp),
     /// List an app's own domains
     Domains(domains::List),
     /// Lead a domain to an app; tells which DNS record to set
@@ -151,6 +173,15 @@ pub enum Command {
     /// Lead a domain to an app no longer
     #[command(name = "domains:remove", visible_alias = "delete_domain")]
     DomainsRemove(domains::Named),
+    /// List where an app's log is sent besides, and how that goes
+    #[command(visible_alias = "log_drains")]
+    Drains(drains::List),
+    /// Send an app's log to another machine too, by HTTP or syslog
+    #[command(name = "drains:add", visible_alias = "add_log_drain")]
+    DrainsAdd(drains::Add),
+    /// Send an app's log there no longer
+    #[command(name = "drains:remove", visible_alias = "delete_log_drain")]
+    DrainsRemove(drains::Remove),
     /// List who has access to an app
     #[command(visible_alias = "permissions")]
     Access(access::List),
@@ -269,6 +300,9 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::SshKeys => ssh_keys::list(client).await,
         Command::SshKeysAdd(args) => ssh_keys::add(client, args).await,
         Command::SshKeysRemove(args) => ssh_keys::remove(client, args).await,
+        Command::Usage => usage::now(client).await,
+        Command::UsageRunning => usage::running(client).await,
+        Command::Invoices => usage::invoices(client).await,
         Command::AccountDestroy(args) => account::destroy(client, args).await,
         Command::Compat(args) => compat::compat(client, &args),
         Command::Apps => apps::list(client).await,
@@ -277,9 +311,13 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::AppsDestroy(args) => apps::destroy(client, args).await,
         Command::AppsRename(args) => apps::rename(&args),
         Command::AppsActivity(args) => activity::list(client, args).await,
+        Command::AppsUsage(args) => usage::of_app(client, args).await,
         Command::Domains(args) => domains::list(client, args).await,
         Command::DomainsAdd(args) => domains::add(client, args).await,
         Command::DomainsRemove(args) => domains::remove(client, args).await,
+        Command::Drains(args) => drains::list(client, args).await,
+        Command::DrainsAdd(args) => drains::add(client, args).await,
+        Command::DrainsRemove(args) => drains::remove(client, args).await,
         Command::Access(args) => access::list(client, args).await,
         Command::AccessAdd(args) => access::add(client, args).await,
         Command::AccessRemove(args) => access::remove(client, args).await,

@@ -36,6 +36,8 @@ pub(super) enum Action {
     Route,
     /// Sending visitors from or to another app.
     Divide,
+    /// Adding and removing log drains, and seeing the whole address of one.
+    Drain,
     /// Maintenance mode.
     Maintain,
     /// Giving and taking roles.
@@ -63,6 +65,7 @@ impl Action {
             Self::SetStack => (Role::Collaborator, "change its stack"),
             Self::Route => (Role::Collaborator, "change its domains"),
             Self::Divide => (Role::Collaborator, "send visitors to or from it"),
+            Self::Drain => (Role::Collaborator, "change where its log is sent"),
             Self::Maintain => (Role::Collaborator, "switch its maintenance mode"),
             Self::Share => (Role::Owner, "change who has access to it"),
             Self::Rename => (Role::Owner, "rename it"),

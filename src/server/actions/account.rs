@@ -59,6 +59,8 @@ pub struct AccountRules {
     pub ssh_keys: u32,
     /// The platform's name in mails.
     pub domain: Hostname,
+    /// The API's address in mails, without a slash at its end.
+    pub api_url: String,
 }
 
 /// What concerns accounts; cheap to clone.

@@ -5,19 +5,24 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use url::Url;
 
 use super::ActionError;
 use super::access::Action;
 use super::destroy::Leaving;
 use crate::api::{self, app::CreateApp};
+use crate::server::clock::Clock;
 use crate::server::config::SshAddress;
 use crate::server::deployer::Deployer;
-use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Slug, Stack, User};
+use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessType, Slug, Stack, User};
+use crate::server::drains::Drains;
 use crate::server::logs::Logs;
 use crate::server::releases::{ReleaseError, Releases};
+use crate::server::slugs::Slugs;
 use crate::server::store::{Glance, Store, StoreError};
 
 /// How often a generated name may turn out to be taken.
@@ -43,6 +48,8 @@ pub struct AppSettings {
     pub domains_per_app: usize,
     /// People who may have a role in one app, beside its owner.
     pub people_per_app: usize,
+    /// Log drains that one app may have.
+    pub drains_per_app: usize,
     /// Where they run, as clients are told: `local`, `docker` or `kubernetes`.
     pub cloud: &'static str,
     /// Stacks that can be built on; the first is the default, and there is one.
@@ -55,6 +62,23 @@ pub struct AppSettings {
     pub git_url: Url,
     /// Where ssh clients reach the platform.
     pub ssh: SshAddress,
+    /// The API's own address: signed slug addresses are below it.
+    pub api_url: Url,
+    /// How long one is good for.
+    pub slug_url_life: Duration,
+    /// What use costs.
+    pub billing: Billing,
+    /// With it an ingress may ask about hosts.
+    pub default_backend_key: Option<SecretString>,
+}
+
+/// What use costs.
+#[derive(Debug, Clone, Default)]
+pub struct Billing {
+    /// Of a replica-size-second.
+    pub price: Price,
+    /// As invoices name it.
+    pub currency: String,
 }
 
 /// The rooms that an app's verbs reach into.
@@ -67,8 +91,14 @@ pub struct Rooms {
     pub deployer: Deployer,
     /// What replicas, builds and the platform say.
     pub logs: Logs,
+    /// Where the logs are sent besides.
+    pub drains: Drains,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
+    /// Built apps.
+    pub slugs: Arc<Slugs>,
+    /// What time it is, and how much has passed.
+    pub clock: Clock,
 }
 
 /// What a signed-in person may do with apps.

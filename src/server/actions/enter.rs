@@ -132,7 +132,7 @@ impl From<RuntimeError> for ActionError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::domain::{AppName, ProcessType, ReleaseVersion, WorkloadId};
+    use crate::server::domain::{AppName, ProcessType, ReleaseVersion, Size, WorkloadId};
 
     fn instance(name: &str, process: &str, release: u64, index: u32, state: InstanceState) -> Instance {
         let app = AppName::parse("hill").unwrap();
@@ -141,6 +141,7 @@ mod tests {
             name: name.to_owned(),
             workload: WorkloadId { app, process, generation: release as i64 },
             release: ReleaseVersion(release.try_into().unwrap()),
+            size: Size::from_milli(500),
             index,
             state,
             address: None,

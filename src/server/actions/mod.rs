@@ -13,6 +13,7 @@ mod config;
 mod console;
 mod destroy;
 mod domains;
+mod drains;
 mod email;
 pub mod enter;
 mod logs;
@@ -24,8 +25,10 @@ mod permissions;
 mod ps;
 mod refusals;
 mod releases;
+mod replica;
 mod signup;
 mod ssh_keys;
+mod usage;
 
 use std::error::Error;
 use std::time::Duration;

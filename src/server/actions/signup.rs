@@ -28,21 +28,57 @@ impl Accounts {
         self.limits.codes_per_address.take(&from)?;
         let email = Email::parse(email)?;
         self.signups_open().await?;
-        self.limits.mails_per_recipient.take(&email)?;
-        let registered = self.store.user_by_email(&email).await?.is_some();
+        let letter = letters::confirmation;
+        self.mail_code(&email, None, |code, _| letter(&self.rules.domain, code, CODE_LIFE.as_mins())).await
+    }
+
+    /// The signup of 2017: address and password in one request, and a mail with a link that confirms it.
+    pub async fn sign_up_at_once(&self, email: &str, password: &str, from: IpAddr) -> Result<(), ActionError> {
+        self.limits.codes_per_address.take(&from)?;
+        let email = Email::parse(email)?;
+        Passwords::check_new(password)?;
+        self.signups_open().await?;
+        let hash = self.passwords.hash(password).await?;
+        let letter = |code: &str, uuid: &str| {
+            letters::confirmation_link(&self.rules.domain, &self.link(uuid, code), CODE_LIFE.as_mins())
+        };
+        self.mail_code(&email, Some(hash), letter).await.map(drop)
+    }
+
+    /// The end of such a signup: the link was followed. There is a new user.
+    pub async fn confirm_at_once(&self, uuid: &str, code: &str, from: IpAddr) -> Result<User, ActionError> {
+        self.confirm_signup(uuid, code, from).await?;
+        // Its first key is nobody's: they log in for one.
+        Ok(self.finish_signup(uuid, "FREE", from).await?.0)
+    }
+
+    fn link(&self, uuid: &str, code: &str) -> String {
+        format!("{}/api/users/confirm/{uuid}/{code}", self.rules.api_url)
+    }
+
+    /// Begins a signup and mails its code; says how it is named.
+    async fn mail_code(
+        &self,
+        email: &Email,
+        password_hash: Option<String>,
+        letter: impl FnOnce(&str, &str) -> letters::Letter,
+    ) -> Result<String, ActionError> {
+        self.limits.mails_per_recipient.take(email)?;
+        let registered = self.store.user_by_email(email).await?.is_some();
         let (uuid, code, now) = (Uuid::new_v4().to_string(), new_code(), self.clock.now());
         let signup = NewSignup {
             uuid: uuid.clone(),
             email: email.clone(),
             code: (!registered).then(|| code_digest(&uuid, &code)),
             code_expires_at: now + CODE_LIFE,
+            password_hash,
         };
         self.store.begin_signup(signup, now, now - SIGNUP_LIFE).await?;
         let letter = match registered {
             true => letters::already_registered(&self.rules.domain),
-            false => letters::confirmation(&self.rules.domain, &code, CODE_LIFE.as_mins()),
+            false => letter(&code, &uuid),
         };
-        self.mailer.deliver(&email, letter).await.map_err(not_mailed)?;
+        self.mailer.deliver(email, letter).await.map_err(not_mailed)?;
         Ok(uuid)
     }
 
@@ -123,8 +159,13 @@ impl Accounts {
         let Some(uuid) = self.store.waiting_signup(email).await? else { return Ok(()) };
         let (code, expires) = (new_code(), self.clock.now() + CODE_LIFE);
         let digest = code_digest(&uuid, &code);
+        let at_once = self.store.signup(uuid.clone()).await?.is_some_and(|signup| signup.has_password);
+        let letter = match at_once {
+            true => letters::confirmation_link(&self.rules.domain, &self.link(&uuid, &code), CODE_LIFE.as_mins()),
+            false => letters::confirmation(&self.rules.domain, &code, CODE_LIFE.as_mins()),
+        };
         self.store.renew_code(uuid, digest, expires).await?;
-        self.mailer.post(email, letters::confirmation(&self.rules.domain, &code, CODE_LIFE.as_mins()));
+        self.mailer.post(email, letter);
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    BuilderConfig, DeployConfig, GatewayConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config,
-    ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
+    BillingConfig, BuilderConfig, DeployConfig, GatewayConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice,
+    S3Config, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -36,6 +36,7 @@ impl Default for ServerConfig {
             deploy: DeployConfig::default(),
             router: RouterTimeouts::default(),
             gateway: GatewayConfig::default(),
+            billing: BillingConfig::default(),
             file: None,
         }
     }
@@ -56,6 +57,8 @@ impl Default for Limits {
             apps_per_account: 100,
             domains_per_app: 100,
             people_per_app: 25,
+            drains_per_app: 5,
+            private_drains: false,
         }
     }
 }
@@ -103,7 +106,19 @@ impl Default for DeployConfig {
 
 impl Default for RouterTimeouts {
     fn default() -> Self {
-        Self { connect_seconds: 5, response_seconds: 60, header_seconds: 15, idle_seconds: 3600 }
+        Self {
+            connect_seconds: 5,
+            response_seconds: 60,
+            header_seconds: 15,
+            idle_seconds: 3600,
+            default_backend_key: None,
+        }
+    }
+}
+
+impl Default for BillingConfig {
+    fn default() -> Self {
+        Self { enabled: false, price: 0.0, currency: "USD".into() }
     }
 }
 

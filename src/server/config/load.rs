@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use super::addresses::SshAddress;
 use super::{RuntimeChoice, ServerConfig, SlugStore};
+use crate::server::domain::Price;
 
 /// The operator's file as it is installed: documents every key and shows its default, or an example behind `#`.
 const DOCUMENTED: &str = include_str!("../../../config/server.toml");
@@ -156,6 +157,9 @@ impl ServerConfig {
         }
         if self.smtp.username.is_some() != self.smtp.password.is_some() {
             return Some("[smtp] needs `username` and `password` (or `password_file`) together".into());
+        }
+        if let Err(why) = Price::parse(self.billing.price) {
+            return Some(format!("`billing.{}` {}", why.field, why.message));
         }
         if self.limits.releases_kept < 2 {
             return Some("`limits.releases_kept` must be at least 2, so that there is a release to go back to".into());
@@ -351,7 +355,7 @@ mod tests {
     fn every_key_is_documented() {
         let all = documented();
         assert_eq!(keys(&all), fields(""));
-        for section in ["smtp", "limits", "rates", "builder", "slugs", "deploy", "router"] {
+        for section in ["smtp", "limits", "rates", "builder", "slugs", "deploy", "router", "billing"] {
             assert_eq!(keys(all[section].as_table().unwrap()), fields(section), "[{section}]");
         }
         assert_eq!(keys(all["slugs"]["s3"].as_table().unwrap()), fields("slugs.s3"));
@@ -412,6 +416,7 @@ mod tests {
             ("[builder]\nminutes = 0", "builder.minutes"),
             ("[gateway]\naddress = \"-oProxyCommand=x\"", "HOST:PORT"),
             ("[gateway]\nbuffer_mib = 0", "gateway.buffer_mib"),
+            ("[billing]\nprice = -1", "billing.price"),
             ("trusted_proxies = [\"10.0.0.0/99\"]", "neither"),
             ("[smtp]\npassword_file = \"/nonexistent/y\"\nusername = \"u\"", "/nonexistent/y"),
         ] {

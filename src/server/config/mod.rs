@@ -71,6 +71,8 @@ pub struct ServerConfig {
     pub router: RouterTimeouts,
     /// People who enter replicas by ssh.
     pub gateway: GatewayConfig,
+    /// What use costs.
+    pub billing: BillingConfig,
     /// The file all this was read from, if any.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -175,6 +177,10 @@ pub struct Limits {
     pub domains_per_app: u32,
     /// People with a role in one app, beside its owner.
     pub people_per_app: u32,
+    /// Log drains of one app.
+    pub drains_per_app: u32,
+    /// Whether drains may lead to this machine and to private networks.
+    pub private_drains: bool,
 }
 
 /// How often something may be asked: so many at once, then as many again evenly over the time. 0 is unlimited.
@@ -287,6 +293,20 @@ pub struct RouterTimeouts {
     pub header_seconds: u64,
     /// Seconds that an upgraded connection may be silent.
     pub idle_seconds: u64,
+    /// With it an ingress in front may ask the API which error page fits a host.
+    pub default_backend_key: Option<SecretString>,
+}
+
+/// What use costs. Use is counted always and charged never: invoices say what it would come to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BillingConfig {
+    /// Whether use has a price.
+    pub enabled: bool,
+    /// Of a replica-size-second, in whole units of the currency.
+    pub price: f64,
+    /// As invoices name it.
+    pub currency: String,
 }
 
 /// People who enter replicas by ssh.

@@ -65,6 +65,7 @@ mod tests {
             name: format!("{generation}.{index}"),
             workload: web(generation, 1).id,
             release: ReleaseVersion(1),
+            size: Size::from_milli(500),
             index,
             state,
             address: Some(([127, 0, 0, 1], 1000 + index as u16).into()),

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ReleaseVersion, WorkloadId};
+use super::{ReleaseVersion, Size, WorkloadId};
 
 /// One replica as a runtime sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub struct Instance {
     pub workload: WorkloadId,
     /// What it runs.
     pub release: ReleaseVersion,
+    /// How large it is, for the meter.
+    pub size: Size,
     /// Its `HOST_INDEX`: 1-based among the workload's instances; `web.1` in the logs.
     pub index: u32,
     /// What it is doing.

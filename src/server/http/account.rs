@@ -10,16 +10,16 @@ use axum::extract::{FromRef, State};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::answer::{Answer, Either, PlainList, Success, created, ok};
+use super::answer::{Answer, Either, Page, PlainList, Success, created, ok};
 use super::auth::{SignedIn, Tried};
 use super::error::HttpError;
-use super::extract::{JsonBody, Parameters};
+use super::extract::{JsonBody, Parameters, Segments};
 use super::origin::{Origin, TrustedProxies};
 use super::routes::Routes;
 use crate::api::Message;
 use crate::api::account::{
-    Account, ChangeEmail, ChangePassword, DestroyAccount, EmailOnly, Key, MailedToken, SetPassword, SignedUp,
-    SignupAnswer, SignupSession, SignupStep,
+    Account, ChangeEmail, ChangePassword, DestroyAccount, EmailOnly, Key, MailedToken, SetPassword, SignUpAtOnce,
+    SignedUp, SignupAnswer, SignupSession, SignupStep,
 };
 use crate::server::actions::ActionError;
 use crate::server::actions::account::{Accounts, MintedKey};
@@ -37,7 +37,10 @@ where
         .post("/api/signup", signup, "takes the next step of a signup")
         .get("/api/login", login, "gives a new API key for the password")
         .get("/api/users", show, "tells who one is")
-        .post("/api/users", signup_2017, "is always refused: addresses are confirmed by a code")
+        .post("/api/users", signup_2017, "signs up, as clients of 2017 do: a mailed link confirms")
+        .post("/api/free_users", signup_2017, "signs up, as clients of 2017 do: a mailed link confirms")
+        .get("/api/users/confirm/{id}/{code}", confirmation_page, "shows the button that confirms such a signup")
+        .post("/api/users/confirm/{id}/{code}", confirm_2017, "confirms such a signup")
         .patch("/api/users", change_password_2017, "changes the password, as clients of 2017 do")
         .delete("/api/users/destroy", destroy, "ends the account and its apps")
         .post("/api/users/email", change_email, "mails a token to a new address")
@@ -59,6 +62,9 @@ async fn signup(
     JsonBody(step): JsonBody<SignupStep>,
 ) -> Answer<SignupAnswer> {
     let uuid = step.uuid.unwrap_or_default();
+    if step.oauth.is_some() {
+        return refuse("", "this platform does not sign in with Google: sign up with an e-mail address");
+    }
     if let Some(tier) = step.tier {
         let (user, key) = accounts.finish_signup(&uuid, &tier, from).await?;
         return ok(SignupAnswer::Done(SignedUp { email: user.email.to_string(), key: key.text }));
@@ -226,9 +232,28 @@ async fn revoke_email(
     ok(EmailOnly { email: accounts.revoke_email_change(&body.token, from).await? })
 }
 
-/// A signup of 2017 is one request without a code, so nothing would show that the address is the asker's.
-async fn signup_2017() -> Answer<Message> {
-    refuse("", "this platform confirms addresses by a code: sign up with today's client, `gigalixir signup`")
+/// A signup of 2017 is one request. A payment token that comes with it is not taken: nothing is sold.
+async fn signup_2017(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(wish): JsonBody<SignUpAtOnce>,
+) -> Answer<Message> {
+    accounts.sign_up_at_once(&wish.email, &wish.password, from).await?;
+    ok(Message::new("A mail is on its way: confirm your address, then log in."))
+}
+
+/// Looking at a page changes nothing: programs that read mail for people follow links.
+async fn confirmation_page() -> Result<Page, HttpError> {
+    Ok(Page("<!doctype html><title>Confirm</title><form method=post><button>Confirm my address</button></form>"))
+}
+
+async fn confirm_2017(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    Segments((uuid, code)): Segments<(String, String)>,
+) -> Answer<Message> {
+    accounts.confirm_at_once(&uuid, &code, from).await?;
+    ok(Message::new("Your address is confirmed. Now log in: gigalixir login"))
 }
 
 /// The query of `GET /api/validate_email`.

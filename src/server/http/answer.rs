@@ -105,6 +105,22 @@ impl Told for Archive {
     }
 }
 
+/// A page for a browser.
+#[derive(Debug)]
+pub struct Page(pub &'static str);
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        axum::response::Html(self.0).into_response()
+    }
+}
+
+impl Told for Page {
+    fn describe(sheet: &mut Sheet) {
+        sheet.answers(200, "text/html", Schema::from(ObjectBuilder::new().schema_type(Type::String).build()));
+    }
+}
+
 /// 422 with `{"errors": ["…"]}`: the one refusal that clients of 2017 read as a plain list.
 #[derive(Debug)]
 pub struct PlainList(pub String);

@@ -14,6 +14,7 @@ pub mod auth;
 mod canaries;
 mod config;
 mod domains;
+mod drains;
 pub mod error;
 pub mod extract;
 pub mod git;
@@ -22,10 +23,12 @@ mod inside;
 mod logs;
 mod maintenance;
 mod mfa;
+mod not_offered;
 pub mod origin;
 mod payments;
 mod ps;
 mod releases;
+mod replica;
 pub mod routes;
 mod serve;
 mod slugs;
@@ -33,6 +36,7 @@ mod ssh;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+mod usage;
 mod visit;
 mod witness;
 
@@ -135,10 +139,14 @@ fn routes() -> Routes<Doors> {
         .merge(releases::routes())
         .merge(logs::routes())
         .merge(domains::routes())
+        .merge(drains::routes())
         .merge(canaries::routes())
         .merge(maintenance::routes())
         .merge(access::routes())
         .merge(activity::routes())
+        .merge(usage::routes())
+        .merge(replica::routes())
+        .merge(not_offered::routes())
         .merge(slugs::routes())
         .with_document()
 }

@@ -94,7 +94,13 @@ impl Platform {
         let store = Store::open(&folder.path().join("db")).unwrap();
         let (clock, outbox) = (Clock::system(), folder.path().join("outbox"));
         let mailer = Mailer::new(smtp, &Hostname::localhost(), outbox.clone()).unwrap();
-        let rules = AccountRules { signups, rates, ssh_keys: 50, domain: Hostname::localhost() };
+        let rules = AccountRules {
+            signups,
+            rates,
+            ssh_keys: 50,
+            domain: Hostname::localhost(),
+            api_url: "http://api.test".to_owned(),
+        };
         let sealer = Arc::new(Sealer::open(&folder.path().join("key")).unwrap());
         let accounts = Accounts::new(store.clone(), mailer, sealer, rules, clock.clone()).unwrap();
         let doors = Doors { accounts: Arc::new(accounts), store };

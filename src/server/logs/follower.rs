@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::backlog::{Backlog, Batch};
 use super::filter::LogFilter;
+use super::ring::Position;
 use crate::server::domain::{LogLine, LogSource};
 
 /// What the writer fills and the reader empties.
@@ -21,20 +22,23 @@ pub(super) struct Follower {
 #[derive(Debug)]
 struct Waiting {
     backlog: Backlog,
+    /// Where in the log the line after these begins.
+    end: Position,
     ended: bool,
 }
 
 impl Follower {
     pub(super) fn new(limit: usize, filter: LogFilter) -> Self {
-        let waiting = Waiting { backlog: Backlog::new(limit), ended: false };
+        let waiting = Waiting { backlog: Backlog::new(limit), end: Position::default(), ended: false };
         Self { filter, waiting: Mutex::new(waiting), wake: Notify::new() }
     }
 
-    pub(super) fn push(&self, lines: &[LogLine]) {
+    pub(super) fn push(&self, lines: &[LogLine], end: Position) {
         let mut waiting = self.lock();
         for line in lines.iter().filter(|line| self.filter.lets_through(line)) {
             waiting.backlog.push(line.clone());
         }
+        waiting.end = end;
         drop(waiting);
         self.wake.notify_one();
     }
@@ -48,7 +52,7 @@ impl Follower {
     /// The lines as they come, for the one reader there is.
     pub(super) fn lines(self: Arc<Self>) -> impl Stream<Item = LogLine> + Send {
         let batches = stream::unfold(self, |follower| async move {
-            let Batch { lost, lines } = follower.next().await?;
+            let (Batch { lost, lines }, _) = follower.next().await?;
             let skipped = (lost > 0).then(|| LogLine {
                 at: Timestamp::now(),
                 source: LogSource::Platform,
@@ -59,7 +63,8 @@ impl Follower {
         batches.flatten()
     }
 
-    async fn next(&self) -> Option<Batch> {
+    /// What has come, and where in the log it ends.
+    pub(super) async fn next(&self) -> Option<(Batch, Position)> {
         loop {
             match self.poll() {
                 Some(batch) => return batch,
@@ -69,10 +74,11 @@ impl Follower {
     }
 
     /// `Some(None)` at the end, `None` when there is nothing yet.
-    fn poll(&self) -> Option<Option<Batch>> {
+    fn poll(&self) -> Option<Option<(Batch, Position)>> {
         let mut waiting = self.lock();
         if !waiting.backlog.is_empty() {
-            return Some(Some(waiting.backlog.take()));
+            let end = waiting.end;
+            return Some(Some((waiting.backlog.take(), end)));
         }
         waiting.ended.then_some(None)
     }

@@ -9,10 +9,11 @@
 //! gives between two batches: what was appended before is in the snapshot's files, what comes after goes to the
 //! follower. So nothing is missed and nothing seen twice, without a sequence number.
 //!
-//! Not here: drains to other machines, and search.
+//! Not here: drains to other machines (they read a [`Feed`]), and search.
 
 mod backlog;
 mod clean;
+mod feed;
 mod filter;
 mod follower;
 mod line;
@@ -28,8 +29,10 @@ use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+pub use feed::{Feed, News};
 pub use filter::LogFilter;
 pub use line::format;
+pub use ring::Position;
 
 use self::follower::Follower;
 use self::read::Old;
@@ -115,6 +118,16 @@ impl Logs {
             }
         })
         .flatten()
+    }
+
+    /// Every line from a position on, for a reader that may be ended and taken up again.
+    pub fn feed(&self, app: &AppName, from: Position) -> Feed {
+        Feed::new(self.clone(), app.clone(), from)
+    }
+
+    /// Where the next line of an app will be. `None` when the server stops.
+    pub async fn end(&self, app: &AppName) -> Option<Position> {
+        Some(self.snapshot(app, None).await?.end())
     }
 
     /// Deletes an app's log and ends its followers. An app without one is no error.

@@ -10,26 +10,63 @@ use futures_util::{Stream, stream};
 
 use super::filter::LogFilter;
 use super::line::parse;
-use super::ring::Snapshot;
+use super::ring::{Position, Snapshot};
 use crate::server::domain::LogLine;
 
 /// Bytes read at a time; longer than the longest line.
-const PIECE: u64 = 256 * 1024;
+pub(super) const PIECE: u64 = 256 * 1024;
 
 /// The old lines a reader asked for.
 #[derive(Debug)]
 pub(super) struct Old {
     wanted: usize,
     filter: LogFilter,
-    /// What is left to read: file, from, to.
-    left: VecDeque<(File, u64, u64)>,
+    /// What is left to read: number, file, from, to.
+    left: VecDeque<(u64, File, u64, u64)>,
+    end: Position,
     sought: bool,
 }
 
 impl Old {
     pub(super) fn new(snapshot: Snapshot, wanted: usize, filter: LogFilter) -> Self {
-        let left = snapshot.files.into_iter().map(|(file, length)| (file, 0, length)).collect();
-        Self { wanted, filter, left, sought: false }
+        let end = snapshot.end();
+        let left = snapshot.files.into_iter().map(|(number, file, length)| (number, file, 0, length)).collect();
+        Self { wanted, filter, left, end, sought: false }
+    }
+
+    /// Every line from a position on, or from the oldest that is left.
+    pub(super) fn since(snapshot: Snapshot, from: Position) -> Self {
+        let mut old = Self::new(snapshot, 0, LogFilter::all());
+        old.sought = true;
+        old.left.retain_mut(|(number, _, begin, to)| {
+            if *number == from.segment {
+                *begin = from.place.min(*to);
+            }
+            *number >= from.segment && begin < to
+        });
+        old
+    }
+
+    /// Where the next piece begins.
+    pub(super) fn position(&self) -> Position {
+        self.left.front().map_or(self.end, |(segment, _, place, _)| Position { segment: *segment, place: *place })
+    }
+
+    /// Where the line after the last begins.
+    pub(super) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Bytes that are left to read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.left.iter().map(|(_, _, from, to)| to - from).sum()
+    }
+
+    /// The next piece of lines; `None` after the last.
+    pub(super) async fn next(mut self) -> io::Result<(Option<Vec<LogLine>>, Self)> {
+        let (lines, old) =
+            tokio::task::spawn_blocking(move || (self.next_piece(), self)).await.map_err(io::Error::other)?;
+        Ok((lines?, old))
     }
 
     /// Pieces of lines, oldest first. A file that cannot be read ends it.
@@ -51,7 +88,7 @@ impl Old {
             self.sought = true;
             self.seek()?;
         }
-        let Some((file, from, to)) = self.left.front_mut() else { return Ok(None) };
+        let Some((_, file, from, to)) = self.left.front_mut() else { return Ok(None) };
         let mut piece = read(file, *from, (*from + PIECE).min(*to))?;
         if *from + (piece.len() as u64) < *to {
             piece.truncate(last_line_end(&piece));
@@ -67,7 +104,7 @@ impl Old {
     fn seek(&mut self) -> io::Result<()> {
         let mut missing = self.wanted;
         for index in (0..self.left.len()).rev() {
-            let (file, _, length) = &self.left[index];
+            let (_, file, _, length) = &self.left[index];
             let mut to = *length;
             while to > 0 && missing > 0 {
                 let from = to.saturating_sub(PIECE);
@@ -78,7 +115,7 @@ impl Old {
                 to = from + (whole + begin) as u64;
             }
             if missing == 0 {
-                self.left[index].1 = to;
+                self.left[index].2 = to;
                 self.left.drain(..index);
                 return Ok(());
             }

@@ -17,11 +17,29 @@ pub(super) struct Ring {
     segments: VecDeque<(u64, u64)>,
 }
 
+/// Where in a log a line begins, or where the next one will. Good for as long as the log exists, over restarts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Which segment.
+    pub segment: u64,
+    /// Bytes from its beginning.
+    pub place: u64,
+}
+
 /// A ring as it was: its files, held open, and how much of each counts.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    /// Oldest first.
-    pub(super) files: Vec<(File, u64)>,
+    /// Oldest first: number, file, length.
+    pub(super) files: Vec<(u64, File, u64)>,
+}
+
+impl Snapshot {
+    /// Where the next line will begin.
+    pub(super) fn end(&self) -> Position {
+        self.files
+            .last()
+            .map_or(Position::default(), |(segment, _, place)| Position { segment: *segment, place: *place })
+    }
 }
 
 impl Ring {
@@ -67,8 +85,14 @@ impl Ring {
         self.trim()
     }
 
+    /// Where the next line will begin.
+    pub(super) fn end(&self) -> Position {
+        let newest = self.segments.back().copied();
+        newest.map_or(Position::default(), |(segment, place)| Position { segment, place })
+    }
+
     pub(super) fn snapshot(&self) -> io::Result<Snapshot> {
-        let open = |(number, length): &(u64, u64)| Ok((File::open(self.path(*number))?, *length));
+        let open = |(number, length): &(u64, u64)| Ok((*number, File::open(self.path(*number))?, *length));
         Ok(Snapshot { files: self.segments.iter().map(open).collect::<io::Result<_>>()? })
     }
 

@@ -163,13 +163,15 @@ impl Writer {
 
     fn keep(&mut self, app: &AppName, lines: &[LogLine]) -> io::Result<()> {
         let log = self.log(app)?;
-        log.followers.retain(|follower| follower.upgrade().inspect(|follower| follower.push(lines)).is_some());
         let mut text = String::new();
         for line in lines {
             write_to(&mut text, line);
             text.push('\n');
         }
-        log.ring.append(&text)
+        let kept = log.ring.append(&text);
+        let end = log.ring.end();
+        log.followers.retain(|follower| follower.upgrade().inspect(|follower| follower.push(lines, end)).is_some());
+        kept
     }
 
     fn answer(&mut self, job: Job) {

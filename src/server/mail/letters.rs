@@ -21,6 +21,16 @@ pub fn confirmation(domain: &Hostname, code: &str, minutes: i64) -> Letter {
     Letter { subject: format!("Your confirmation code for {domain}"), body }
 }
 
+/// The link that confirms an address, for those who have no place to type a code.
+pub fn confirmation_link(domain: &Hostname, link: &str, minutes: i64) -> Letter {
+    let body = format!(
+        "Somebody, probably you, signs up at the Gigalixir platform\n{domain} with this e-mail address.\n\n\
+         To confirm it, open this link and press the button:\n\n{link}\n\n\
+         It is good for {minutes} minutes. If it was not you, do nothing.\n"
+    );
+    Letter { subject: format!("Confirm your address for {domain}"), body }
+}
+
 /// Somebody signs up with an address that has an account.
 pub fn already_registered(domain: &Hostname) -> Letter {
     let body = format!(

@@ -58,6 +58,7 @@ impl Memory {
             name: format!("{}-{index}", workload.id),
             workload: workload.id.clone(),
             release: workload.release,
+            size: workload.size,
             index,
             state: InstanceState::Starting,
             address: Some(SocketAddr::from(([127, 0, 0, 1], port))),

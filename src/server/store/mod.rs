@@ -7,6 +7,7 @@ mod accounts;
 mod activity;
 mod apps;
 mod connection;
+mod drains;
 mod email_changes;
 mod fronts;
 mod glances;
@@ -23,6 +24,7 @@ mod slugs;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+mod usage;
 mod workloads;
 
 use std::path::Path;
@@ -32,6 +34,7 @@ use tokio::sync::watch;
 pub use accounts::{Digest, NewKey};
 pub use activity::Activity;
 pub use connection::Store;
+pub use drains::{DrainProgress, StoredDrain};
 pub use email_changes::NewEmailChange;
 pub use glances::Glance;
 pub use mfa::StoredMfa;
@@ -40,6 +43,7 @@ pub use releases::{NewRelease, StoredRelease};
 pub use signups::{CodeCheck, Finish, NewSignup, Signup, SignupsRule};
 pub use slugs::SlugId;
 pub use ssh_keys::StoredSshKey;
+pub use usage::{Meter, Settlement, Used};
 pub use workloads::{StoredWorkload, WorkloadState};
 
 /// Why the store refused.

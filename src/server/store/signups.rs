@@ -19,6 +19,8 @@ pub struct NewSignup {
     pub code: Option<Digest>,
     /// From then on the code is refused.
     pub code_expires_at: Timestamp,
+    /// Its password's hash, where it was given at once.
+    pub password_hash: Option<String>,
 }
 
 /// How far a signup has come.
@@ -75,13 +77,15 @@ impl Store {
         self.write(move |tx| {
             tx.execute("DELETE FROM signups WHERE begun_at < ?", [oldest.as_second()])?;
             tx.execute(
-                "INSERT INTO signups (uuid, email, code_hash, code_expires_at, begun_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO signups (uuid, email, code_hash, code_expires_at, begun_at, password_hash)
+                 VALUES (?, ?, ?, ?, ?, ?)",
                 params![
                     signup.uuid,
                     signup.email.as_str(),
                     signup.code,
                     signup.code_expires_at.as_second(),
-                    now.as_second()
+                    now.as_second(),
+                    signup.password_hash
                 ],
             )?;
             Ok(())

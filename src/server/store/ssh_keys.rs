@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::rows::{parsed, taken};
 use super::{Store, StoreError};
-use crate::server::domain::{SshKey, User, UserId};
+use crate::server::domain::{AppId, Role, SshKey, User, UserId};
 
 /// A key of an account, and its number.
 #[derive(Debug, Clone)]
@@ -39,6 +39,18 @@ impl Store {
             )?;
             let owners = query.query_and_then([&fingerprint[..]], super::accounts::user)?;
             owners.collect()
+        })
+        .await
+    }
+
+    /// The keys of everybody who may go into an app's replicas: its owner's and its collaborators'.
+    pub async fn keys_that_enter(&self, app: AppId) -> Result<Vec<String>, StoreError> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT key FROM ssh_keys WHERE user IN (SELECT owner FROM apps WHERE id = ?1
+                   UNION SELECT user FROM permissions WHERE app = ?1 AND role = ?2) ORDER BY id",
+            )?;
+            query.query_and_then(params![app.0, Role::Collaborator.as_str()], |row| Ok(row.get(0)?))?.collect()
         })
         .await
     }

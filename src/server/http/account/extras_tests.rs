@@ -130,8 +130,28 @@ async fn the_routes_of_2017() {
     assert_eq!(valid.status, 200);
     let invalid = platform.ask("GET", "/api/validate_email?email=me", None, None).await;
     assert_eq!((invalid.status.as_u16(), &invalid.body), (422, &json!({ "errors": ["email has invalid format"] })));
-    let body = json!({ "email": NEW, "password": PASSWORD, "stripe_token": "tok_1" });
-    let refused = platform.ask("POST", "/api/users", None, Some(body)).await;
-    assert_eq!(refused.status, 422);
-    assert!(refused.refusal().1.contains("gigalixir signup"), "{refused:?}");
+    for (path, email) in [("/api/users", NEW), ("/api/free_users", OLD)] {
+        let body = json!({ "email": email, "password": PASSWORD, "stripe_token": "tok_1" });
+        let begun = platform.ask("POST", path, None, Some(body)).await;
+        assert_eq!(begun.status, 200, "{begun:?}");
+        let login = async || platform.ask("GET", "/api/login", Some((email, PASSWORD)), None).await.status.as_u16();
+        assert_eq!(login().await, 401, "not before the address is confirmed");
+        let sent = platform.mails(email, 1).await.pop().unwrap().replace("=\r\n", "");
+        platform.ask("PUT", "/api/users/reconfirm_email", None, Some(json!({ "email": email }))).await;
+        let again = platform.mails(email, 2).await.pop().unwrap().replace("=\r\n", "");
+        let link = |mail: &str| mail.lines().find_map(|line| line.strip_prefix("http://api.test")).unwrap().to_owned();
+        assert_ne!(link(&sent), link(&again), "the second one replaces the first");
+        assert_eq!(platform.ask("POST", &link(&sent), None, None).await.status, 422);
+        let done = platform.ask("POST", &link(&again), None, None).await;
+        assert_eq!(done.status, 200, "{done:?}");
+        assert_eq!(login().await, 200);
+        assert_eq!(platform.ask("POST", &link(&again), None, None).await.status, 422, "once");
+    }
+    let short = json!({ "email": "x@example.org", "password": "abc" });
+    assert_eq!(platform.ask("POST", "/api/users", None, Some(short)).await.refusal().0, "password");
+    let google = platform.ask("POST", "/api/signup", None, Some(json!({ "oauth": "google" }))).await;
+    assert!(google.status == 422 && google.refusal().1.contains("Google"), "{google:?}");
+    let closed = Platform::new(Signups::Closed);
+    let body = json!({ "email": NEW, "password": PASSWORD });
+    assert_eq!(closed.ask("POST", "/api/users", None, Some(body)).await.status, 403);
 }

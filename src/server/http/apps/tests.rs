@@ -16,13 +16,14 @@ use tower::ServiceExt;
 use url::Url;
 
 use crate::server::actions::account::AccountRules;
-use crate::server::actions::apps::{AppSettings, Repositories, Rooms};
+use crate::server::actions::apps::{AppSettings, Billing, Repositories, Rooms};
 use crate::server::clock::Clock;
 use crate::server::config::{Rates, Signups, SshAddress};
-use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains};
+use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains as Draining};
 use crate::server::domain::{
-    AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
+    AppName, Backend, Hostname, LogLine, LogSource, Price, ProcessType, Slug, SlugDigest, SlugKind, Stack,
 };
+use crate::server::drains::{self, Drains};
 use crate::server::http::*;
 use crate::server::logs::{LogLimits, Logs};
 use crate::server::mail::Mailer;
@@ -36,6 +37,7 @@ use crate::server::store::testing;
 mod access;
 mod document;
 mod fronts;
+mod used;
 
 const ANN: &str = "ann@example.com";
 const BEN: &str = "ben@example.com";
@@ -45,14 +47,37 @@ const DAN: &str = "dan@example.com";
 struct Platform {
     router: Router,
     store: Store,
+    releases: Releases,
+    runtime: Arc<Memory>,
     deployer: Deployer,
     logs: Logs,
     slugs: Arc<Slugs>,
     apps: Arc<Apps>,
     shutdown: CancellationToken,
+    clock: Clock,
     repositories: PathBuf,
     keys: std::collections::HashMap<&'static str, String>,
     _folder: tempfile::TempDir,
+}
+
+fn settings(domain: Hostname) -> AppSettings {
+    let stack = |name| Stack::parse(name).unwrap();
+    AppSettings {
+        per_account: 3,
+        domains_per_app: 3,
+        people_per_app: 2,
+        drains_per_app: 2,
+        cloud: "local",
+        stacks: (stack("debian-12"), vec![stack("debian-13")]),
+        domain,
+        app_url: Url::parse("http://example.com:8080").unwrap(),
+        git_url: Url::parse("http://git.example.com:4000").unwrap(),
+        ssh: SshAddress { host: "example.com".into(), port: 2222 },
+        billing: Billing { price: Price::parse(1.0).unwrap(), currency: "EUR".to_owned() },
+        api_url: Url::parse("http://api.example.com:4000").unwrap(),
+        slug_url_life: Duration::from_secs(60),
+        default_backend_key: Some("ingress".to_owned().into()),
+    }
 }
 
 impl Platform {
@@ -62,10 +87,11 @@ impl Platform {
         let logs = Logs::open(&folder.path().join("logs"), LogLimits::default()).unwrap();
         let seals = Sealed(Sealer::open(&folder.path().join("key")).unwrap());
         let releases = Releases::new(store.clone(), Arc::new(seals), Keep::default());
+        let runtime = Arc::new(Memory::new());
         let rooms = deployer::Rooms {
             store: store.clone(),
             releases: releases.clone(),
-            runtime: Arc::new(Memory::new()),
+            runtime: runtime.clone(),
             drains: Arc::new(NobodyVisits),
             log: Arc::new(AppLogs(logs.clone())),
         };
@@ -74,35 +100,35 @@ impl Platform {
         deployer.start().await.unwrap();
         let repositories = folder.path().join("repositories");
         std::fs::create_dir(&repositories).unwrap();
+        let slugs = Arc::new(Slugs::open(&SlugsConfig::on_disk(folder.path().join("slugs")), &[7; 32]).unwrap());
+        let clock = Clock::system();
+        let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
+        let drains = drains::Settings { per_app: 2, private: true, pace: Default::default() };
         let rooms = Rooms {
             store: store.clone(),
-            releases,
+            releases: releases.clone(),
             deployer: deployer.clone(),
             logs: logs.clone(),
+            drains: Drains::start(store.clone(), sealer.clone(), logs.clone(), drains).await.unwrap(),
             repositories: Arc::new(Folders(repositories.clone())),
+            slugs: slugs.clone(),
+            clock: clock.clone(),
         };
-        let stack = |name| Stack::parse(name).unwrap();
-        let settings = AppSettings {
-            per_account: 3,
-            domains_per_app: 3,
-            people_per_app: 2,
-            cloud: "local",
-            stacks: (stack("debian-12"), vec![stack("debian-13")]),
-            domain: domain.clone(),
-            app_url: Url::parse("http://example.com:8080").unwrap(),
-            git_url: Url::parse("http://git.example.com:4000").unwrap(),
-            ssh: SshAddress { host: "example.com".into(), port: 2222 },
-        };
-        let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
+        let settings = settings(domain.clone());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
-        let rules = AccountRules { signups: Signups::First, rates: Rates::default(), ssh_keys: 50, domain };
-        let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
+        let rules = AccountRules {
+            signups: Signups::First,
+            rates: Rates::default(),
+            ssh_keys: 50,
+            domain,
+            api_url: String::new(),
+        };
+        let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, clock.clone()).unwrap());
         let mut keys = std::collections::HashMap::new();
         for email in [ANN, BEN, CAT, DAN] {
             let user = testing::user(&store, email).await;
             keys.insert(email, accounts.mint_key(user).await.unwrap().text);
         }
-        let slugs = Arc::new(Slugs::open(&SlugsConfig::on_disk(folder.path().join("slugs")), &[7; 32]).unwrap());
         let apps = Arc::new(Apps::new(rooms, settings));
         let shutdown = CancellationToken::new();
         let router = api(Doors {
@@ -114,7 +140,21 @@ impl Platform {
             trusted_proxies: TrustedProxies::default(),
             body_limit: 1_000_000,
         });
-        Self { router, store, deployer, logs, slugs, apps, shutdown, repositories, keys, _folder: folder }
+        Self {
+            router,
+            store,
+            releases,
+            runtime,
+            deployer,
+            logs,
+            slugs,
+            apps,
+            shutdown,
+            clock,
+            repositories,
+            keys,
+            _folder: folder,
+        }
     }
 
     async fn send(&self, who: &str, method: &str, path: &str, body: Value) -> Response<Body> {
@@ -137,6 +177,23 @@ impl Platform {
 
     async fn read(&self, request: Request<Body>) -> (u16, Value) {
         let response = self.answer(request).await;
+        let status = response.status().as_u16();
+        let page =
+            response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, if page { Value::Null } else { serde_json::from_slice(&bytes).unwrap() })
+    }
+
+    /// Signed in by that name and key, whoever that is.
+    async fn ask_with(&self, name: &str, key: &str, method: &str, path: &str) -> (u16, Value) {
+        let basic = base64::prelude::BASE64_STANDARD.encode(format!("{name}:{key}"));
+        let request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Basic {basic}"))
+            .extension(axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))))
+            .body(Body::empty());
+        let response = self.router.clone().oneshot(request.unwrap()).await.unwrap();
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&bytes).unwrap())
@@ -202,7 +259,7 @@ impl Seals for Sealed {
 struct NobodyVisits;
 
 #[async_trait]
-impl Drains for NobodyVisits {
+impl Draining for NobodyVisits {
     async fn drained(&self, _backend: Backend) {}
 }
 

@@ -16,6 +16,11 @@ pub(in crate::server::http) const KEY: &str = "apiKey";
 /// E-mail address and password.
 pub(in crate::server::http) const PASSWORD: &str = "password";
 
+/// An app's name and its `APP_KEY`.
+pub(in crate::server::http) const APP_KEY: &str = "appKey";
+/// No name and the operator's key.
+pub(in crate::server::http) const INGRESS_KEY: &str = "ingressKey";
+
 const ABOUT: &str = "Success is `{\"data\": …}`; every refusal is `{\"errors\": {\"field\": [\"message\", …]}}`, with an \
     empty field name for general ones. Messages read as suffixes of their field. An empty body counts as `{}`, unknown \
     fields are ignored, nothing is redirected. Another person's app is answered as one that does not exist.";
@@ -34,7 +39,9 @@ pub(super) fn of(rows: &[Row]) -> Vec<u8> {
         .schemas_from_iter(schemas.collect::<BTreeMap<_, _>>())
         .schema("Errors", Errors::schema())
         .security_scheme(KEY, basic("E-mail address and API key; percent-encoded ones are understood too."))
-        .security_scheme(PASSWORD, basic("E-mail address and password; percent-encoded ones are understood too."));
+        .security_scheme(PASSWORD, basic("E-mail address and password; percent-encoded ones are understood too."))
+        .security_scheme(APP_KEY, basic("An app's name and its APP_KEY, as its replicas have them."))
+        .security_scheme(INGRESS_KEY, basic("An empty name and the operator's `router.default_backend_key`."));
     let document =
         OpenApiBuilder::new().info(info.build()).paths(paths(rows)).components(Some(components.build())).build();
     // Its types hold nothing that JSON cannot.
@@ -59,9 +66,14 @@ fn paths(rows: &[Row]) -> utoipa::openapi::Paths {
         sheet.refuses(429, "Asked too often; `Retry-After` says when to ask again.");
         sheet.refuses(503, "Not now; the message says why.");
         let mut operation = sheet.operation;
-        operation.operation_id = operation
-            .operation_id
-            .map(|id| if ids.insert(id.clone()) { id } else { format!("{id}.{}", row.method.as_str().to_lowercase()) });
+        operation.operation_id = operation.operation_id.map(|id| {
+            let id = if ids.contains(&id) { format!("{id}.{}", row.method.as_str().to_lowercase()) } else { id };
+            // A handler that several routes share.
+            let mut others = (2..).map(|n| format!("{id}.{n}"));
+            let id = if ids.contains(&id) { others.find(|id| !ids.contains(id)).unwrap_or_default() } else { id };
+            ids.insert(id.clone());
+            id
+        });
         let item = PathItem::new(method(&row.method), operation);
         items.entry(row.path).or_default().merge_operations(item);
     }

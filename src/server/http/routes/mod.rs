@@ -16,7 +16,7 @@ use axum::routing::{MethodFilter, get, on};
 use bytes::Bytes;
 
 pub use described::{Described, Part, Told};
-pub(super) use document::{KEY, PASSWORD};
+pub(super) use document::{APP_KEY, INGRESS_KEY, KEY, PASSWORD};
 pub use sheet::Sheet;
 
 /// Where the description is served.

@@ -139,6 +139,7 @@ fn segment(name: &str) -> Parameter {
     let words = match name {
         "app" => "The app's name.",
         "canary" => "The name of the app that gets visitors.",
+        "host" => "The replica's HOSTNAME.",
         "pod" => "The replica's name, as `status` tells it.",
         "which" => "A release's version or its rollback_id; `latest` and `current` where one is shown.",
         "id" => "As the list tells it.",

@@ -63,6 +63,7 @@ impl Replica {
             name: place.name,
             workload: workload.id.clone(),
             release: workload.release,
+            size: workload.size,
             index: place.index,
             state: InstanceState::Starting,
             address: None,

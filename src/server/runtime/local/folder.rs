@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use super::super::files::*;
 use crate::server::confine::Limits;
 use crate::server::confine::enter::Limit;
-use crate::server::domain::ProcessType;
+use crate::server::domain::{ProcessType, Size};
 
 pub(super) const WORKLOAD: &str = "workload.json";
 pub(super) const SPEC: &str = "spec.json";
@@ -72,6 +72,12 @@ impl Spec {
             limits.extend(self.limits.memory_bytes.map(|bytes| (Limit::Data, bytes)));
         }
         limits
+    }
+
+    /// How large it is: its memory tells.
+    pub(super) fn size(&self) -> Size {
+        let milli = self.limits.memory_bytes.unwrap_or_default() / Size::from_milli(1).memory_bytes();
+        Size::from_milli(u32::try_from(milli).unwrap_or(u32::MAX))
     }
 
     /// Its own loopback address, of 127.64.0.0/10.

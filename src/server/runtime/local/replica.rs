@@ -62,6 +62,7 @@ impl Replica {
             name: spec.name.clone(),
             workload,
             release,
+            size: spec.size(),
             index: spec.index,
             state: InstanceState::Starting,
             address: None,

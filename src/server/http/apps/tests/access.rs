@@ -14,6 +14,10 @@ enum For {
     SignedIn,
     /// Whoever has this role in the app, or a higher one.
     Role(Role),
+    /// The app's own replicas.
+    Replica,
+    /// An ingress in front, which is no person and no replica.
+    Ingress,
 }
 
 /// Who asks. Another principal is a line here, in [`Asker::credentials`] and in [`due`].
@@ -22,6 +26,8 @@ enum Asker {
     Nobody,
     ExpiredKey,
     Another,
+    /// Of the app.
+    Replica,
     Viewer,
     Collaborator,
     Owner,
@@ -39,12 +45,14 @@ enum Due {
 
 impl Asker {
     /// In the order in which they ask: the owner's last request is the app's end.
-    const ALL: [Self; 6] =
-        [Self::Nobody, Self::ExpiredKey, Self::Another, Self::Viewer, Self::Collaborator, Self::Owner];
+    const ALL: [Self; 7] =
+        [Self::Nobody, Self::ExpiredKey, Self::Another, Self::Replica, Self::Viewer, Self::Collaborator, Self::Owner];
 
     fn email(self) -> &'static str {
         match self {
             Self::Nobody | Self::Another => CAT,
+            // Its user name is the app's.
+            Self::Replica => "hill",
             Self::Viewer => DAN,
             Self::Collaborator => BEN,
             Self::Owner | Self::ExpiredKey => ANN,
@@ -66,13 +74,15 @@ fn due(route: For, asker: Asker) -> Due {
         Asker::Owner => Some(Role::Owner),
         Asker::Collaborator => Some(Role::Collaborator),
         Asker::Viewer => Some(Role::Viewer),
-        Asker::Another | Asker::Nobody | Asker::ExpiredKey => None,
+        Asker::Another | Asker::Replica | Asker::Nobody | Asker::ExpiredKey => None,
     };
-    let known = !matches!(asker, Asker::Nobody | Asker::ExpiredKey);
+    let known = !matches!(asker, Asker::Replica | Asker::Nobody | Asker::ExpiredKey);
     match route {
         For::Everybody => Due::Passes,
         // Nobody here has a password.
-        For::Password => Due::Unauthorized,
+        For::Password | For::Ingress => Due::Unauthorized,
+        For::Replica if asker == Asker::Replica => Due::Passes,
+        For::Replica => Due::Unauthorized,
         For::SignedIn | For::Role(_) if !known => Due::Unauthorized,
         For::SignedIn => Due::Passes,
         For::Role(least) => match role {
@@ -98,13 +108,19 @@ fn table() -> Vec<(&'static str, &'static str, Value, For)> {
 
 /// Those that are no app's. Without a body each does nothing, or no harm.
 fn elsewhere() -> Vec<(&'static str, &'static str, For)> {
-    use For::{Everybody, Password, SignedIn};
+    use For::{Everybody, Ingress, Password, Replica, SignedIn};
     vec![
         ("GET", "/healthz", Everybody),
         ("GET", "/api/openapi.json", Everybody),
         ("GET", "/slugs/{file}", Everybody),
         ("POST", "/api/signup", Everybody),
         ("POST", "/api/users", Everybody),
+        ("POST", "/api/free_users", Everybody),
+        ("GET", "/api/users/confirm/{id}/{code}", Everybody),
+        ("POST", "/api/users/confirm/{id}/{code}", Everybody),
+        ("POST", "/api/oauth/google", Everybody),
+        ("GET", "/api/oauth/google/{session}", Everybody),
+        ("GET", "/api/default_backend/domain", Ingress),
         ("GET", "/api/validate_email", Everybody),
         ("POST", "/api/users/email/confirm", Everybody),
         ("POST", "/api/users/email/revoke", Everybody),
@@ -132,6 +148,13 @@ fn elsewhere() -> Vec<(&'static str, &'static str, For)> {
         ("POST", "/api/upgrade", SignedIn),
         ("GET", "/api/apps", SignedIn),
         ("POST", "/api/apps", SignedIn),
+        ("GET", "/api/usage", SignedIn),
+        ("GET", "/api/usage/run_rate", SignedIn),
+        ("GET", "/api/invoices", SignedIn),
+        ("GET", "/api/apps/{app}/host_indexes/{host}/assign", Replica),
+        ("GET", "/api/apps/{app}/releases/current", Replica),
+        ("GET", "/api/apps/{app}/ssh_keys", Replica),
+        ("POST", "/api/apps/{app}/flame", Replica),
     ]
 }
 
@@ -146,6 +169,7 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/api/apps/{app}/domains", json!(null), Viewer),
         ("GET", "/api/apps/{app}/permissions", json!(null), Viewer),
         ("GET", "/api/apps/{app}/activity", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/usage", json!(null), Viewer),
         ("GET", "/api/apps/{app}/configs", json!(null), Collaborator),
         ("POST", "/api/apps/{app}/configs", json!({"configs": {"A": "1"}}), Collaborator),
         ("DELETE", "/api/apps/{app}/configs", json!({"key": "A"}), Collaborator),
@@ -165,6 +189,22 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/api/apps/{app}/canaries", json!(null), Viewer),
         ("PUT", "/api/apps/{app}/canaries", json!({"canary": "dell", "weight": 5}), Collaborator),
         ("DELETE", "/api/apps/{app}/canaries/{canary}", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/drains", json!(null), Viewer),
+        ("POST", "/api/apps/{app}/drains", json!({"url": "syslog://127.0.0.1:9"}), Collaborator),
+        ("DELETE", "/api/apps/{app}/drains", json!({"drain_id": "1"}), Collaborator),
+        ("GET", "/api/apps/{app}/databases", json!(null), Viewer),
+        ("POST", "/api/apps/{app}/databases", json!({"size": 0.6}), Viewer),
+        ("POST", "/api/apps/{app}/free_databases", json!({}), Viewer),
+        ("PUT", "/api/apps/{app}/databases/{id}", json!({"size": null}), Viewer),
+        ("DELETE", "/api/apps/{app}/databases/{id}", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/databases/{id}/read_replicas", json!(null), Viewer),
+        ("POST", "/api/apps/{app}/databases/{id}/read_replicas", json!({"size": 0.6}), Viewer),
+        ("GET", "/api/apps/{app}/databases/{id}/backups", json!(null), Viewer),
+        ("POST", "/api/apps/{app}/databases/{id}/backups/{backup}/restore", json!(null), Viewer),
+        ("POST", "/api/apps/{app}/databases/{id}/upgrade", json!({"version": "POSTGRES_16"}), Viewer),
+        ("PUT", "/api/apps/{app}/databases/{id}/restart", json!(null), Viewer),
+        ("PUT", "/api/apps/{app}/databases/{id}/stop", json!(null), Viewer),
+        ("PUT", "/api/apps/{app}/databases/{id}/start", json!(null), Viewer),
         ("PUT", "/api/apps/{app}/maintenance", json!({"enable": true}), Collaborator),
         ("POST", "/api/apps/{app}/permissions", json!({"email": CAT, "role": "VIEWER"}), Owner),
         ("DELETE", "/api/apps/{app}/permissions", json!({"email": CAT}), Owner),
@@ -192,6 +232,8 @@ async fn what_is_described_as_public_is_what_everybody_may() {
             For::Everybody => json!([]),
             For::Password => json!([{"password": []}]),
             For::SignedIn | For::Role(_) => json!([{"apiKey": []}]),
+            For::Replica => json!([{"appKey": []}]),
+            For::Ingress => json!([{"ingressKey": []}]),
         };
         assert_eq!(document["paths"][path][method.to_lowercase()]["security"], schemes, "{method} {path}");
     }
@@ -199,7 +241,7 @@ async fn what_is_described_as_public_is_what_everybody_may() {
 
 #[tokio::test]
 async fn everybody_may_what_their_role_may_and_no_more() {
-    let platform = Platform::new().await;
+    let mut platform = Platform::new().await;
     platform.ann("POST", "/api/apps", json!({"unique_name": "hill"})).await;
     platform.push("hill", "web: serve", "1").await;
     platform.ann("POST", "/api/apps", json!({"unique_name": "dell"})).await;
@@ -207,6 +249,8 @@ async fn everybody_may_what_their_role_may_and_no_more() {
         platform.ann("POST", &format!("/api/apps/{app}/permissions"), json!({"email": BEN})).await;
     }
     expired_key(&platform).await;
+    let hill = platform.store.app_by_name(&AppName::parse("hill").unwrap()).await.unwrap();
+    platform.keys.insert("hill", platform.releases.secrets(hill.id).await.unwrap().app_key);
     for asker in Asker::ALL {
         // Cat's role is given and taken by the owner's rows, so the viewer is Dan; two people may have one.
         if asker == Asker::Viewer {
@@ -229,6 +273,10 @@ async fn check(platform: &Platform, asker: Asker, (method, path, body, whom): (&
     };
     let path = path.replace("{which}", "1").replace("{canary}", "dell").replace(['{', '}'], "");
     let path = path.replace("/logs", "/logs?follow=False").replace("/tunnel", "/tunnel?port=4000");
+    let body = match body.get("drain_id") {
+        Some(_) => json!({"drain_id": newest_drain(platform).await}),
+        None => body,
+    };
     let (status, text) = ask(platform, asker, method, &path.replacen("/apps/app", "/apps/hill", 1), &body).await;
     let seen = format!("{asker:?} {method} {path}: {status} {text}");
     match due(whom, asker) {
@@ -241,9 +289,11 @@ async fn check(platform: &Platform, asker: Asker, (method, path, body, whom): (&
         }
         Due::Forbidden => assert!(status == 403 && text.contains("your role in `hill` is "), "{seen}"),
     }
-    // What an app's people may do is done; but a name cannot be changed, whoever asks.
+    // What an app's people may do is done; but a name cannot be changed and a database not had, whoever asks, and a
+    // WebSocket is asked for otherwise.
     if let (For::Role(_), Due::Passes) = (whom, due(whom, asker)) {
-        assert!(status < 300 || text.contains("cannot be changed"), "{seen}");
+        let never = ["cannot be changed", "offers no databases", "speaks WebSocket only"];
+        assert!(status < 300 || never.iter().any(|words| text.contains(words)), "{seen}");
     }
 }
 
@@ -266,6 +316,12 @@ async fn expired_key(platform: &Platform) {
     let expires_at = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
     let key = crate::server::store::NewKey { hash: Sha256::digest(EXPIRED).into(), expires_at };
     platform.store.add_key(ann.0.id, key, 50).await.unwrap();
+}
+
+async fn newest_drain(platform: &Platform) -> String {
+    let drains = platform.ann("GET", "/api/apps/hill/drains", json!(null)).await;
+    let newest = drains.as_array().unwrap().last().map(|drain| drain["id"].as_str().unwrap().to_owned());
+    newest.unwrap_or_else(|| "0".to_owned())
 }
 
 /// One that a request before this one is not about to end.
@@ -316,4 +372,30 @@ async fn roles_are_given_changed_listed_and_taken() {
     assert_eq!(platform.ask(BEN, "GET", "/api/apps", json!(null)).await.1["data"], json!([]));
     assert_eq!(platform.refused("DELETE", path, json!({"email": BEN})).await.0, 404);
     assert_eq!(platform.refused("DELETE", path, json!({"email": ANN})).await.0, 404, "an owner stays");
+}
+
+#[tokio::test]
+async fn a_replicas_key_is_good_for_its_own_app_alone() {
+    let platform = Platform::new().await;
+    for app in ["hill", "dell"] {
+        platform.ann("POST", "/api/apps", json!({"unique_name": app})).await;
+        platform.push(app, "web: serve", "1").await;
+    }
+    let key = async |app: &str| {
+        let app = platform.store.app_by_name(&AppName::parse(app).unwrap()).await.unwrap();
+        platform.releases.secrets(app.id).await.unwrap().app_key
+    };
+    let (own, other) = (key("hill").await, key("dell").await);
+    let host = platform.deployer.status(&AppName::parse("hill").unwrap())[0].name.clone();
+    for (method, path, ..) in table().into_iter().filter(|row| matches!(row.3, For::Replica)) {
+        let path = path.replace("{app}", "hill").replace("{host}", &host);
+        let (status, answer) = platform.ask_with("hill", &own, method, &path).await;
+        let refused = status == 404 && answer.to_string().contains("FLAME");
+        assert!(status == 200 || refused, "{method} {path}: {status} {answer}");
+        for (name, key) in [("hill", &other), ("dell", &other), ("dell", &own), ("hill", &String::new()), ("", &own)] {
+            assert_eq!(platform.ask_with(name, key, method, &path).await.0, 401, "{name} {method} {path}");
+        }
+        let nowhere = path.replace("hill", "dale");
+        assert_eq!(platform.ask_with("dale", &own, method, &nowhere).await.0, 401, "{nowhere}");
+    }
 }
