@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::config::ServerConfig;
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
+use super::domain::{LogLine, WorkloadId};
 use super::http::{self, Doors, git};
 use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
 use super::listen::Sockets;
@@ -146,12 +147,12 @@ async fn local_runtime(
     slugs: &Arc<Slugs>,
     logs: &Logs,
 ) -> anyhow::Result<(Arc<dyn Runtime>, JoinHandle<()>)> {
-    let (lines, mut spoken) = mpsc::channel(LINES);
+    let (lines, mut spoken) = mpsc::channel::<(WorkloadId, LogLine)>(LINES);
     let place = LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into() };
     let logs = logs.clone();
     let carrier = tokio::spawn(async move {
-        while let Some((app, line)) = spoken.recv().await {
-            logs.append(&app, line);
+        while let Some((workload, line)) = spoken.recv().await {
+            logs.append(&workload.app, line);
         }
     });
     let runtime = Local::start(place, Arc::new(SlugShelf(slugs.clone())), lines).await?;

@@ -109,6 +109,7 @@ fn pod(
         InstanceState::Starting => "Starting",
         InstanceState::Ready => "Healthy",
         InstanceState::Crashed => "Crashed",
+        InstanceState::Ended => "Ended",
     };
     Pod {
         name: instance.name,
@@ -127,6 +128,8 @@ fn terminated(exit: Exit) -> Terminated {
         ExitReason::Completed => "Completed",
         ExitReason::Error => "Error",
         ExitReason::OOMKilled => "OOMKilled",
+        ExitReason::TimedOut => "TimedOut",
+        ExitReason::Lost => "Lost",
     };
     Terminated { exit_code: exit.code, reason: reason.into(), finished_at: exit.at.to_string() }
 }

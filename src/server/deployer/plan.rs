@@ -57,7 +57,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::server::domain::{AppName, HealthCheck, ProcessType, ReleaseVersion, Size, SlugDigest};
+    use crate::server::domain::{AppName, HealthCheck, Lifetime, ProcessType, ReleaseVersion, Size, SlugDigest};
 
     fn workload(process: &str, generation: i64, replicas: u32, milli: u32) -> Workload {
         Workload {
@@ -70,9 +70,11 @@ mod tests {
             replicas,
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
             command: "run".to_owned(),
+            arguments: Vec::new(),
             env: BTreeMap::new(),
             size: Size::from_milli(milli),
             health: HealthCheck::Tcp,
+            lifetime: Lifetime::Service,
         }
     }
 

@@ -52,9 +52,11 @@ mod tests {
             replicas,
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
             command: "run".to_owned(),
+            arguments: Vec::new(),
             env: BTreeMap::new(),
             size: Size::from_milli(500),
             health: HealthCheck::Tcp,
+            lifetime: crate::server::domain::Lifetime::Service,
         }
     }
 

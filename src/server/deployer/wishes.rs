@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::server::domain::{
-    AppName, ConfigVars, Formation, HealthCheck, Hostname, Invalid, ProcessType, ReleaseVersion, Slug, Workload,
-    WorkloadId,
+    AppName, ConfigVars, Formation, HealthCheck, Hostname, Invalid, Lifetime, ProcessType, ReleaseVersion, Slug,
+    Workload, WorkloadId,
 };
 use crate::server::releases::{AppSecrets, environment};
 
@@ -83,9 +83,11 @@ pub(super) fn workloads(
         replicas: formation.replicas_of(process),
         slug: slug.digest.clone(),
         command: command.clone(),
+        arguments: Vec::new(),
         env: env.clone(),
         size: formation.size,
         health: health(process),
+        lifetime: Lifetime::Service,
     };
     slug.processes.iter().map(one).collect()
 }

@@ -33,4 +33,4 @@ pub use role::Role;
 pub use route_table::{Backend, Route, RouteState, RouteTable};
 pub use slug::{Slug, SlugDigest, SlugKind};
 pub use ssh_key::SshKey;
-pub use workload::{HealthCheck, Workload, WorkloadId};
+pub use workload::{HealthCheck, Lifetime, Workload, WorkloadId};

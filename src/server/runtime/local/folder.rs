@@ -22,12 +22,13 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::server::confine::Limits;
-use crate::server::domain::{ProcessType, WorkloadId};
+use crate::server::domain::{Lifetime, ProcessType, WorkloadId};
 
 pub(super) const WORKLOAD: &str = "workload.json";
 pub(super) const SPEC: &str = "spec.json";
@@ -47,6 +48,12 @@ pub(super) struct Spec {
     pub(super) index: u32,
     /// The Procfile line.
     pub(super) command: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub(super) arguments: Vec<String>,
+    /// Whether it is started anew when it ends.
+    #[serde(default)]
+    pub(super) lifetime: Lifetime,
     /// The whole environment. Secret.
     pub(super) env: BTreeMap<String, String>,
     /// Its number on this machine: the port it is given, and what its address is made of.
@@ -63,6 +70,14 @@ impl Spec {
     /// `web.1`
     pub(super) fn label(&self) -> String {
         format!("{}.{}", self.process, self.index)
+    }
+
+    /// How long its process may run, if it runs once.
+    pub(super) fn once(&self) -> Option<Duration> {
+        match self.lifetime {
+            Lifetime::Service => None,
+            Lifetime::Once { limit } => Some(limit),
+        }
     }
 
     /// Its own loopback address, of 127.64.0.0/10.

@@ -96,7 +96,7 @@ impl Local {
     pub async fn start(
         config: LocalConfig,
         slugs: Arc<dyn SlugSource>,
-        logs: mpsc::Sender<(AppName, LogLine)>,
+        logs: mpsc::Sender<(WorkloadId, LogLine)>,
     ) -> Result<Arc<Self>, RuntimeError> {
         let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
         probe().await.map_err(RuntimeError::Unavailable)?;

@@ -11,14 +11,14 @@ use tokio_util::task::TaskTracker;
 use super::super::{InstanceEvent, SlugSource};
 use super::slots::Slots;
 use crate::server::confine::cgroup::Cgroups;
-use crate::server::domain::{AppName, Instance, LogLine, LogSource};
+use crate::server::domain::{Instance, LogLine, LogSource, WorkloadId};
 
 pub(super) struct Shared {
     /// The program that has the shim in it.
     pub(super) program: PathBuf,
     pub(super) cgroups: Option<Cgroups>,
     pub(super) slugs: Arc<dyn SlugSource>,
-    pub(super) logs: mpsc::Sender<(AppName, LogLine)>,
+    pub(super) logs: mpsc::Sender<(WorkloadId, LogLine)>,
     pub(super) slots: Slots,
     pub(super) events: broadcast::Sender<InstanceEvent>,
     pub(super) instances: Mutex<BTreeMap<String, Instance>>,
@@ -44,8 +44,8 @@ impl Shared {
     }
 
     /// A line of the platform in an app's log; lost if the log cannot keep up.
-    pub(super) fn say(&self, app: &AppName, text: String) {
+    pub(super) fn say(&self, workload: &WorkloadId, text: String) {
         let line = LogLine { at: Timestamp::now(), source: LogSource::Platform, text };
-        let _ = self.logs.try_send((app.clone(), line));
+        let _ = self.logs.try_send((workload.clone(), line));
     }
 }
