@@ -9,6 +9,7 @@ pub mod account;
 pub mod app;
 pub mod canary;
 pub mod domain;
+pub mod job;
 pub mod log;
 pub mod mfa;
 pub mod release;

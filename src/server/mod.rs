@@ -15,6 +15,7 @@ pub mod store;
 pub mod builder;
 pub mod confine;
 pub mod deployer;
+pub mod jobs;
 pub mod logs;
 pub mod receiver;
 pub mod releases;

@@ -21,6 +21,7 @@ use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
 use super::domain::{LogLine, WorkloadId};
 use super::http::{self, Doors, git};
+use super::jobs::{self, Jobs};
 use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
 use super::listen::Sockets;
 use super::logs::Logs;
@@ -42,6 +43,7 @@ const LINES: usize = 4096;
 /// A running platform.
 pub(super) struct Platform {
     deployer: Deployer,
+    jobs: Jobs,
     logs: Logs,
     doors: (JoinHandle<()>, CancellationToken),
     visitors: (JoinHandle<()>, CancellationToken),
@@ -56,6 +58,7 @@ struct Rooms {
     receiver: Arc<Receiver>,
     slugs: Arc<Slugs>,
     logs: Logs,
+    jobs: Jobs,
     deployer: Deployer,
     router: Router,
     runtime: &'static str,
@@ -74,6 +77,7 @@ impl Platform {
         let pipeline = pipeline(&config, &rooms)?;
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
+        rooms.jobs.start().await?;
 
         let visitors_closed = CancellationToken::new();
         let visitors = rooms.router.serve(http, visitors_closed.clone());
@@ -82,6 +86,7 @@ impl Platform {
         announce(&config, rooms.runtime, begun);
         Ok(Self {
             deployer: rooms.deployer,
+            jobs: rooms.jobs,
             logs: rooms.logs,
             doors: (doors, doors_closed),
             visitors: (visitors, visitors_closed),
@@ -97,12 +102,15 @@ impl Platform {
         self.visitors.1.cancel();
         let _ = self.visitors.0.await;
         if apps {
+            self.jobs.end_all().await;
             self.deployer.stop_apps().await;
             // Their last words come after their end.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        self.jobs.close().await;
         self.lines.abort();
         self.logs.flush().await;
+        self.jobs.flush().await;
     }
 }
 
@@ -123,8 +131,19 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
-    let (runtime, lines) = local_runtime(data, &slugs, &logs).await?;
+    let output = jobs::Output::open(&data.join("jobs"), config.jobs.output_kib * 1024).context("opening the jobs' output")?;
+    output.recover(&store).await?;
+    let (runtime, lines, carrier) = local_runtime(data, &slugs, &logs, &output).await?;
     let name = runtime.name();
+    let parts = jobs::Rooms {
+        store: store.clone(),
+        releases: releases.clone(),
+        runtime: runtime.clone(),
+        output,
+        lines,
+        clock: Clock::system(),
+    };
+    let jobs = Jobs::new(parts, settings::jobs(config));
 
     let draining = Arc::new(Draining::default());
     let parts = deployer::Rooms {
@@ -133,12 +152,25 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         runtime,
         drains: draining.clone(),
         log: Arc::new(AppLogs(logs.clone())),
+        jobs: jobs.clone(),
     };
     let deployer = Deployer::new(parts, settings::deployer(config));
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime: name, lines })
+    Ok(Rooms {
+        store,
+        sealer,
+        releases,
+        receiver,
+        slugs,
+        logs,
+        jobs,
+        deployer,
+        router,
+        runtime: name,
+        lines: carrier,
+    })
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.
@@ -146,17 +178,19 @@ async fn local_runtime(
     data: &Path,
     slugs: &Arc<Slugs>,
     logs: &Logs,
-) -> anyhow::Result<(Arc<dyn Runtime>, JoinHandle<()>)> {
+    output: &jobs::Output,
+) -> anyhow::Result<(Arc<dyn Runtime>, mpsc::Sender<(WorkloadId, LogLine)>, JoinHandle<()>)> {
     let (lines, mut spoken) = mpsc::channel::<(WorkloadId, LogLine)>(LINES);
     let place = LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into() };
-    let logs = logs.clone();
+    let (logs, output) = (logs.clone(), output.clone());
     let carrier = tokio::spawn(async move {
         while let Some((workload, line)) = spoken.recv().await {
+            output.hear(&workload, &line);
             logs.append(&workload.app, line);
         }
     });
-    let runtime = Local::start(place, Arc::new(SlugShelf(slugs.clone())), lines).await?;
-    Ok((runtime, carrier))
+    let runtime = Local::start(place, Arc::new(SlugShelf(slugs.clone())), lines.clone()).await?;
+    Ok((runtime, lines, carrier))
 }
 
 fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline>> {
@@ -199,6 +233,7 @@ async fn doors(
         store: rooms.store.clone(),
         releases: rooms.releases.clone(),
         deployer: rooms.deployer.clone(),
+        jobs: rooms.jobs.clone(),
         logs: rooms.logs.clone(),
         repositories: Arc::new(folders),
     };

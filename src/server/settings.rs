@@ -13,6 +13,7 @@ use super::builder::{Bounds, BuilderConfig};
 use super::config::{S3Config, ServerConfig, SlugStore};
 use super::deployer;
 use super::domain::{AppName, Stack};
+use super::jobs;
 use super::logs::LogLimits;
 use super::receiver;
 use super::releases::Keep;
@@ -88,6 +89,20 @@ pub(super) fn deployer(config: &ServerConfig) -> deployer::Settings {
     }
 }
 
+pub(super) fn jobs(config: &ServerConfig) -> jobs::Settings {
+    let told = &config.jobs;
+    jobs::Settings {
+        limit: Duration::from_secs(told.seconds),
+        longest: Duration::from_secs(told.longest_seconds),
+        release_limit: Duration::from_secs(told.release_seconds),
+        at_once: told.at_once,
+        queued: told.queued,
+        kept: told.kept,
+        grace: Duration::from_secs(config.deploy.grace_seconds),
+        ..jobs::Settings::new(config.domain.clone())
+    }
+}
+
 pub(super) fn router(config: &ServerConfig) -> RouterConfig {
     let told = &config.router;
     // 0 is for ever.
@@ -110,6 +125,7 @@ pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> 
     Ok(AppSettings {
         per_account: config.limits.apps_per_account as usize,
         domains_per_app: config.limits.domains_per_app as usize,
+        schedules_per_app: config.jobs.schedules,
         people_per_app: config.limits.people_per_app as usize,
         cloud,
         stacks: (stack.clone(), vec![stack]),

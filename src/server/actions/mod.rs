@@ -13,6 +13,7 @@ mod config;
 mod destroy;
 mod domains;
 mod email;
+mod jobs;
 mod logs;
 mod maintenance;
 mod mfa;
@@ -22,6 +23,7 @@ mod permissions;
 mod ps;
 mod refusals;
 mod releases;
+mod schedules;
 mod signup;
 mod ssh_keys;
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
+    BuilderConfig, DeployConfig, JobsConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
     Signups, SlugStore, SlugsConfig, SmtpConfig,
 };
 use crate::server::domain::Hostname;
@@ -34,6 +34,7 @@ impl Default for ServerConfig {
             builder: BuilderConfig::default(),
             slugs: SlugsConfig::default(),
             deploy: DeployConfig::default(),
+            jobs: JobsConfig::default(),
             router: RouterTimeouts::default(),
             file: None,
         }
@@ -93,6 +94,21 @@ impl Default for SlugsConfig {
 impl Default for DeployConfig {
     fn default() -> Self {
         Self { health_seconds: 60, drain_seconds: 30, grace_seconds: 30 }
+    }
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self {
+            seconds: 300,
+            longest_seconds: 86_400,
+            release_seconds: 1800,
+            at_once: 5,
+            queued: 20,
+            kept: 200,
+            output_kib: 1024,
+            schedules: 50,
+        }
     }
 }
 

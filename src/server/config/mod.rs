@@ -66,6 +66,8 @@ pub struct ServerConfig {
     pub slugs: SlugsConfig,
     /// Replacing old by new.
     pub deploy: DeployConfig,
+    /// One-off, scheduled and release-phase jobs.
+    pub jobs: JobsConfig,
     /// Between visitors and apps.
     pub router: RouterTimeouts,
     /// The file all this was read from, if any.
@@ -262,6 +264,28 @@ pub struct DeployConfig {
     pub drain_seconds: u64,
     /// Seconds between SIGTERM and SIGKILL.
     pub grace_seconds: u64,
+}
+
+/// One-off, scheduled and release-phase jobs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsConfig {
+    /// Seconds of a job that does not say.
+    pub seconds: u64,
+    /// Seconds of any job.
+    pub longest_seconds: u64,
+    /// Seconds of a release phase.
+    pub release_seconds: u64,
+    /// Jobs of one app that run at a time.
+    pub at_once: usize,
+    /// Jobs of one app that wait.
+    pub queued: u32,
+    /// Records of ended jobs kept for each app.
+    pub kept: u32,
+    /// KiB of output kept for each job.
+    pub output_kib: u64,
+    /// Schedules of one app.
+    pub schedules: u32,
 }
 
 /// Between visitors and apps.

@@ -63,7 +63,7 @@ impl HealthRules {
     }
 }
 
-/// One workload per process type of the slug, as many replicas as the formation says (perhaps none).
+/// One workload per process type of the slug that runs on and on, as many replicas as the formation says (perhaps none).
 pub(super) fn workloads(
     subject: Subject<'_>,
     formation: &Formation,
@@ -89,7 +89,7 @@ pub(super) fn workloads(
         health: health(process),
         lifetime: Lifetime::Service,
     };
-    slug.processes.iter().map(one).collect()
+    slug.services().map(one).collect()
 }
 
 #[cfg(test)]

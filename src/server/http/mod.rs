@@ -18,6 +18,7 @@ pub mod error;
 pub mod extract;
 pub mod git;
 mod health;
+mod jobs;
 mod logs;
 mod maintenance;
 mod mfa;
@@ -25,6 +26,7 @@ pub mod origin;
 mod payments;
 mod ps;
 mod releases;
+mod schedules;
 mod serve;
 mod slugs;
 mod ssh_keys;
@@ -128,6 +130,8 @@ fn routes() -> Router<Doors> {
         .merge(config::routes())
         .merge(releases::routes())
         .merge(logs::routes())
+        .merge(jobs::routes())
+        .merge(schedules::routes())
         .merge(domains::routes())
         .merge(canaries::routes())
         .merge(maintenance::routes())

@@ -140,6 +140,7 @@ fn slug(procfile: &str) -> Slug {
         customer_app_name: None,
         customer_app_version: None,
         capabilities: serde_json::Value::Null,
+        schedules: Vec::new(),
     }
 }
 

@@ -85,6 +85,7 @@ impl Platform {
             per_account: 3,
             domains_per_app: 3,
             people_per_app: 2,
+            schedules_per_app: 2,
             cloud: "local",
             stacks: (stack("debian-12"), vec![stack("debian-13")]),
             domain: domain.clone(),
@@ -167,6 +168,7 @@ impl Platform {
             customer_app_name: Some("hill".to_owned()),
             customer_app_version: Some(format!("0.1.{sha}")),
             capabilities: Value::Null,
+            schedules: Vec::new(),
         };
         let id = self.store.record_slug(app.id, slug.clone()).await.unwrap();
         let deploy = Deploy { app: app.id, slug: (id, slug), by: ANN.to_owned(), push: None, before_commit: None };
