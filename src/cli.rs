@@ -87,7 +87,8 @@ Exit codes:
   3    not signed in, or no access
   4    no such app, release or variable
   5    the server cannot be reached, or its answer broke off
-  130  interrupted";
+  130  interrupted
+`run` ends with the code of what it ran.";
 
 /// The commands as the help groups them.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -106,6 +107,19 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill"]),
+    (
+        "Jobs",
+        &[
+            "run",
+            "jobs",
+            "jobs:info",
+            "jobs:logs",
+            "jobs:stop",
+            "jobs:schedule",
+            "jobs:schedules",
+            "jobs:unschedule",
+        ],
+    ),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),
     (

@@ -19,6 +19,8 @@ pub enum Kind {
     NotFound,
     /// 5: no answer from the server, or it broke off.
     Unreachable,
+    /// The exit code of a program that was run on the platform; silent where its own words say it all.
+    Passed(u8),
     /// 130: Ctrl-C at a prompt.
     Interrupted,
     /// 0 and silent: whoever read our output has seen enough (`gigalixir logs | head`).
@@ -35,6 +37,7 @@ impl Kind {
             Self::Access => 3,
             Self::NotFound => 4,
             Self::Unreachable => 5,
+            Self::Passed(code) => code,
             Self::Interrupted => 130,
         }
     }

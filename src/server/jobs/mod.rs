@@ -20,6 +20,8 @@ mod recover;
 mod release_phase;
 mod scheduler;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 pub mod timing;
 

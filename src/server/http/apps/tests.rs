@@ -61,12 +61,15 @@ impl Platform {
         let logs = Logs::open(&folder.path().join("logs"), LogLimits::default()).unwrap();
         let seals = Sealed(Sealer::open(&folder.path().join("key")).unwrap());
         let releases = Releases::new(store.clone(), Arc::new(seals), Keep::default());
+        let runtime = Arc::new(Memory::new());
+        let jobs = crate::server::jobs::testing::jobs(&store, &releases, runtime.clone(), folder.path()).await;
         let rooms = deployer::Rooms {
             store: store.clone(),
             releases: releases.clone(),
-            runtime: Arc::new(Memory::new()),
+            runtime,
             drains: Arc::new(NobodyVisits),
             log: Arc::new(AppLogs(logs.clone())),
+            jobs: jobs.clone(),
         };
         let deployer = Deployer::new(rooms, deployer::Settings::new(domain.clone()));
         deployer.recover().await.unwrap();
@@ -77,6 +80,7 @@ impl Platform {
             store: store.clone(),
             releases,
             deployer: deployer.clone(),
+            jobs,
             logs: logs.clone(),
             repositories: Arc::new(Folders(repositories.clone())),
         };

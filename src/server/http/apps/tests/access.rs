@@ -24,6 +24,15 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("PUT", "/scale", json!({"replicas": 1}), Collaborator),
         ("PUT", "/restart", json!(null), Collaborator),
         ("DELETE", "/pods/{pod}", json!(null), Collaborator),
+        ("POST", "/run", json!({"command": ["done"]}), Collaborator),
+        ("PUT", "/run", json!({"command": ["hang"]}), Collaborator),
+        ("GET", "/jobs", json!(null), Viewer),
+        ("GET", "/jobs/{job}", json!(null), Viewer),
+        ("GET", "/jobs/{job}/logs", json!(null), Viewer),
+        ("DELETE", "/jobs/{job}", json!(null), Collaborator),
+        ("GET", "/schedules", json!(null), Viewer),
+        ("POST", "/schedules", json!({"schedule": "0 3 * * *", "command": ["done"], "name": "x"}), Collaborator),
+        ("DELETE", "/schedules/{schedule}", json!(null), Collaborator),
         ("PUT", "/stack", json!({"stack": "debian-12"}), Collaborator),
         ("POST", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("DELETE", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
@@ -88,8 +97,12 @@ async fn everybody_may_what_their_role_may_and_no_more() {
         }
         for (method, path, body, least) in table() {
             let pods = platform.ann("GET", "/api/apps/hill/status", json!(null)).await;
-            let pod = pods["pods"][0]["name"].as_str().unwrap().to_owned();
+            let web = pods["pods"].as_array().unwrap().iter().find(|pod| pod["process"] == "web");
+            let pod = web.unwrap()["name"].as_str().unwrap().to_owned();
+            let jobs = platform.ann("GET", "/api/apps/hill/jobs", json!(null)).await;
             let path = path
+                .replace("{job}", &jobs[0]["id"].as_i64().unwrap_or_default().to_string())
+                .replace("{schedule}", "x")
                 .replace("{which}", "1")
                 .replace("{pod}", &pod)
                 .replace("{canary}", "dell")
