@@ -109,16 +109,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill"]),
     (
         "Jobs",
-        &[
-            "run",
-            "jobs",
-            "jobs:info",
-            "jobs:logs",
-            "jobs:stop",
-            "jobs:schedule",
-            "jobs:schedules",
-            "jobs:unschedule",
-        ],
+        &["run", "jobs", "jobs:info", "jobs:logs", "jobs:stop", "jobs:schedule", "jobs:schedules", "jobs:unschedule"],
     ),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),

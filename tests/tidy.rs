@@ -24,6 +24,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::receiver", &["server::domain", "server::progress", "server::steps"]),
     ("server::builder", &["server::domain", "server::progress", "server::steps", "server::confine"]),
     ("server::router", &["server::domain"]),
+    (
+        "server::jobs",
+        &[
+            "server::domain",
+            "server::progress",
+            "server::steps",
+            "server::clock",
+            "server::logs",
+            "server::store",
+            "server::releases",
+            "server::runtime",
+        ],
+    ),
     ("server::runtime", &["server::domain", "server::confine"]),
 ];
 
@@ -34,7 +47,9 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("gix_pack", &["server::receiver"]),
     ("gix_packetline", &["server::receiver"]),
     ("axum", &["server::http"]),
+    ("utoipa", &["api", "server::http"]),
     ("lettre", &["server::mail"]),
+    ("croner", &["server::jobs"]),
     ("object_store", &["server::slugs"]),
     ("argon2", &["server::actions"]),
     ("totp_rs", &["server::actions"]),
@@ -235,6 +250,18 @@ fn no_shell_is_started_on_the_host() {
         ["Command::new(\"sh\")", "Command::new(\"bash\")", "Command::new(\"/bin/sh\")", "Command::new(\"/bin/bash\")"];
     let wrong: Vec<_> =
         sources().into_iter().filter(|s| shells.iter().any(|shell| s.code.contains(shell))).map(|s| s.path).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// What does not go through `http/routes/` is not described by `/api/openapi.json`, and no test walks through it.
+#[test]
+fn routes_are_made_in_one_place() {
+    let homes = ["src/server/http/routes/mod.rs", "src/server/http/git.rs"].map(|home| root().join(home));
+    let wrong: Vec<_> = sources()
+        .into_iter()
+        .filter(|s| s.room == "server::http" && s.code.contains(".route(") && !homes.contains(&s.path))
+        .map(|s| s.path)
+        .collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 

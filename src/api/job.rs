@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// `POST /api/apps/A/run`: today's form has `command`, the 2017 form `module` and `function` (which may come by `PUT`).
 /// The answer is a [`Job`].
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Run {
     /// The program and its arguments; no shell reads them.
@@ -29,6 +30,7 @@ pub struct Run {
 }
 
 /// `GET /api/apps/A/jobs` (a list, newest first) and `GET /api/apps/A/jobs/ID`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
     /// Its number.
@@ -67,6 +69,7 @@ pub struct Job {
 }
 
 /// The query of `GET /api/apps/A/jobs/ID/logs`, which answers plain text, oldest line first.
+#[cfg_attr(feature = "server", derive(utoipa::IntoParams))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct JobLogQuery {
     /// `True`: go on until the job has ended. Otherwise what there is.
@@ -78,6 +81,7 @@ pub struct JobLogQuery {
 }
 
 /// `POST /api/apps/A/schedules`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AddSchedule {
     /// The pattern: five fields, or six with seconds in front.
@@ -105,6 +109,7 @@ pub struct AddSchedule {
 }
 
 /// `GET /api/apps/A/schedules` (a list, by name), and the answer to `POST`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Schedule {
     /// Unique within the app; `app.json/…` if the code names it.

@@ -131,7 +131,8 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
-    let output = jobs::Output::open(&data.join("jobs"), config.jobs.output_kib * 1024).context("opening the jobs' output")?;
+    let output =
+        jobs::Output::open(&data.join("jobs"), config.jobs.output_kib * 1024).context("opening the jobs' output")?;
     output.recover(&store).await?;
     let (runtime, lines, carrier) = local_runtime(data, &slugs, &logs, &output).await?;
     let name = runtime.name();
@@ -158,19 +159,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms {
-        store,
-        sealer,
-        releases,
-        receiver,
-        slugs,
-        logs,
-        jobs,
-        deployer,
-        router,
-        runtime: name,
-        lines: carrier,
-    })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, jobs, deployer, router, runtime: name, lines: carrier })
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.

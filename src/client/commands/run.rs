@@ -59,7 +59,9 @@ pub async fn run(client: &Client, args: Command) -> Result<(), Error> {
     let id = job.id.to_string();
     if args.detach {
         client.output.status(format!("Job {id} is on its way."));
-        client.output.hint(format!("`gigalixir jobs:logs {id} -a {name}` tells what it says, `jobs:stop {id}` ends it"));
+        client
+            .output
+            .hint(format!("`gigalixir jobs:logs {id} -a {name}` tells what it says, `jobs:stop {id}` ends it"));
         return client.output.result(&answer.data, || Ok(String::new()));
     }
     if job.state == "queued" {
@@ -102,11 +104,13 @@ fn ended(job: &Job) -> Result<(), Error> {
     match job.outcome.as_deref() {
         Some("Completed") => Ok(()),
         Some("Error") => passed(String::new()),
-        Some("OOMKilled") => {
-            passed(format!("the command was killed for using more memory than its size, {}; `--size` sets it", job.size))
-        }
+        Some("OOMKilled") => passed(format!(
+            "the command was killed for using more memory than its size, {}; `--size` sets it",
+            job.size
+        )),
         Some("TimedOut") => {
-            let message = format!("the command was ended after {} s, as long as it may run; `--timeout` sets it", job.timeout);
+            let message =
+                format!("the command was ended after {} s, as long as it may run; `--timeout` sets it", job.timeout);
             Err(Error::new(Kind::Passed(124), message))
         }
         outcome => {
@@ -158,7 +162,10 @@ mod tests {
     #[test]
     fn variables_are_pairs() {
         let words = |words: &[&str]| variables(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-        assert_eq!(words(&["A=b=c", "B="]).unwrap(), BTreeMap::from([("A".into(), "b=c".into()), ("B".into(), "".into())]));
+        assert_eq!(
+            words(&["A=b=c", "B="]).unwrap(),
+            BTreeMap::from([("A".into(), "b=c".into()), ("B".into(), "".into())])
+        );
         assert!(words(&["A"]).is_err() && words(&["=b"]).is_err());
     }
 }

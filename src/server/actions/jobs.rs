@@ -95,7 +95,9 @@ fn command(
     let (module, function) = match (words, module, function) {
         (Some(words), ..) => return Ok(JobCommand::words(words)?),
         (None, Some(module), Some(function)) => (module, function),
-        (None, ..) => return Err(ActionError::invalid("command", "can't be blank: a list of a program and its arguments")),
+        (None, ..) => {
+            return Err(ActionError::invalid("command", "can't be blank: a list of a program and its arguments"));
+        }
     };
     let word = |text: &str, extra: &str| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || extra.contains(c))

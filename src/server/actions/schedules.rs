@@ -66,9 +66,10 @@ impl Apps {
         let most = self.settings.schedules_per_app;
         self.rooms.store.add_schedule(schedule, most).await.map_err(|error| match error {
             StoreError::Taken => ActionError::invalid("name", "has already been taken"),
-            StoreError::Full => {
-                ActionError::invalid("", format!("the app has {most} schedules, as many as are allowed: remove one first"))
-            }
+            StoreError::Full => ActionError::invalid(
+                "",
+                format!("the app has {most} schedules, as many as are allowed: remove one first"),
+            ),
             other => other.into(),
         })?;
         self.rooms.jobs.schedules_changed();
@@ -125,5 +126,8 @@ impl Apps {
 }
 
 fn unknown(name: &str) -> ActionError {
-    ActionError::NotFound(format!("there is no schedule `{}`; `gigalixir jobs:schedules` lists them", name.escape_debug()))
+    ActionError::NotFound(format!(
+        "there is no schedule `{}`; `gigalixir jobs:schedules` lists them",
+        name.escape_debug()
+    ))
 }

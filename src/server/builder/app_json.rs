@@ -79,7 +79,10 @@ mod tests {
             (r#"{"cron": [{"schedule": "* * * * *"}]}"#, "command"),
             (r#"{"cron": [{"command": " ", "schedule": "* * * * *"}]}"#, "entry 1"),
             (r#"{"cron": [{"command": "a", "schedule": "x", "name": "A b"}]}"#, "entry 1"),
-            (r#"{"cron": [{"command": "a", "schedule": "x", "name": "2"}, {"command": "a", "schedule": "x"}]}"#, "entry 2"),
+            (
+                r#"{"cron": [{"command": "a", "schedule": "x", "name": "2"}, {"command": "a", "schedule": "x"}]}"#,
+                "entry 2",
+            ),
             (r#"{"cron": [{"command": "a", "schedule": "x", "overlap": "never"}]}"#, "never"),
         ] {
             let told = schedules(text).unwrap_err();

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    BuilderConfig, DeployConfig, JobsConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
-    Signups, SlugStore, SlugsConfig, SmtpConfig,
+    BuilderConfig, DeployConfig, JobsConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config,
+    ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
 };
 use crate::server::domain::Hostname;
 

@@ -129,8 +129,15 @@ impl Deployer {
             let wanted = workloads(subject, &app.formation, operation.id.0, &rules, this.0.settings.uptime);
             let plan = plan::renew(&this.0.fleet.serving(&app.name), wanted);
             let formation = app.formation.clone();
-            let rollout =
-                Rollout { operation, phase: None, plan, formation, deployed: true, timeout: rules.timeout, before_commit: None };
+            let rollout = Rollout {
+                operation,
+                phase: None,
+                plan,
+                formation,
+                deployed: true,
+                timeout: rules.timeout,
+                before_commit: None,
+            };
             this.roll_out(&app, rollout, &Progress::silent()).await
         })
         .await

@@ -71,7 +71,9 @@ fn explain_phase(failure: &PhaseFailure) -> String {
     };
     let _ = writeln!(text, "\nWhat you can try:\n  1. {fix}");
     let _ = writeln!(text, "  2. Read all it said: `gigalixir jobs:logs {}`.", failure.job);
-    text.push_str("\nNo new replica was started. What the phase has done until then, such as migrations, stays done.\n");
+    text.push_str(
+        "\nNo new replica was started. What the phase has done until then, such as migrations, stays done.\n",
+    );
     text
 }
 

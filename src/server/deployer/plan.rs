@@ -57,7 +57,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::server::domain::{AppName, HealthCheck, Lifetime, ProcessType, ReleaseVersion, Size, SlugDigest};
+    use crate::server::domain::{AppName, HealthCheck, Lifetime, ProcessType, ReleaseVersion, Size, SlugDigest, Stack};
 
     fn workload(process: &str, generation: i64, replicas: u32, milli: u32) -> Workload {
         Workload {
@@ -69,6 +69,7 @@ mod tests {
             release: ReleaseVersion(1),
             replicas,
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
+            stack: Stack::local(),
             command: "run".to_owned(),
             arguments: Vec::new(),
             env: BTreeMap::new(),

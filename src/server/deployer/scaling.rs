@@ -57,7 +57,8 @@ impl Deployer {
             plan::rescale(&self.0.fleet.serving(app), wanted)
         };
         let plan = plan(&operation);
-        let rollout = Rollout { operation, phase: None, plan, formation, deployed, timeout: rules.timeout, before_commit: None };
+        let rollout =
+            Rollout { operation, phase: None, plan, formation, deployed, timeout: rules.timeout, before_commit: None };
         self.roll_out(app, rollout, &Progress::silent()).await
     }
 }

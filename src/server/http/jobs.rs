@@ -3,32 +3,33 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::response::IntoResponse;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::Doors;
-use super::answer::{Answer, accepted, ok};
+use super::answer::{Answer, Text, accepted, ok};
 use super::auth::SignedIn;
 use super::error::HttpError;
 use super::extract::{JsonBody, Parameters, Segments};
-use crate::api::job::{JobLogQuery, Run};
+use super::routes::Routes;
+use crate::api::job::{Job, JobLogQuery, Run};
 use crate::server::actions::apps::Apps;
 
 /// Lines that go out together when they are there together.
 const LINES_AT_ONCE: usize = 256;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/api/apps/{app}/run", post(run).put(run))
-        .route("/api/apps/{app}/jobs", get(list))
-        .route("/api/apps/{app}/jobs/{job}", get(info).delete(stop))
-        .route("/api/apps/{app}/jobs/{job}/logs", get(logs))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .post("/api/apps/{app}/run", run, "runs a command in a fresh replica")
+        .put("/api/apps/{app}/run", run, "the same, as clients of 2017 ask for it")
+        .get("/api/apps/{app}/jobs", list, "lists an app's jobs, newest first")
+        .get("/api/apps/{app}/jobs/{job}", info, "tells of one job")
+        .delete("/api/apps/{app}/jobs/{job}", stop, "ends a job")
+        .get("/api/apps/{app}/jobs/{job}/logs", logs, "tells what a job said, and goes on to its end if asked to")
 }
 
 async fn run(
@@ -36,7 +37,7 @@ async fn run(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<Run>,
-) -> Answer {
+) -> Answer<Job> {
     ok(apps.run(&user, &app, wish).await?)
 }
 
@@ -44,7 +45,7 @@ async fn list(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<Vec<Job>> {
     ok(apps.jobs(&user, &app).await?)
 }
 
@@ -52,7 +53,7 @@ async fn info(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments((app, job)): Segments<(String, String)>,
-) -> Answer {
+) -> Answer<Job> {
     ok(apps.job(&user, &app, &job).await?)
 }
 
@@ -60,7 +61,7 @@ async fn stop(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments((app, job)): Segments<(String, String)>,
-) -> Answer {
+) -> Answer<&'static str, 202> {
     apps.stop_job(&user, &app, &job).await?;
     accepted("stopping")
 }
@@ -71,7 +72,7 @@ async fn logs(
     SignedIn { user, .. }: SignedIn,
     Segments((app, job)): Segments<(String, String)>,
     Parameters(query): Parameters<JobLogQuery>,
-) -> Result<Response, HttpError> {
+) -> Result<Text, HttpError> {
     let lines = apps.job_lines(&user, &app, &job, query).await?;
     let pieces = lines
         .ready_chunks(LINES_AT_ONCE)
@@ -83,5 +84,5 @@ async fn logs(
         // nginx would keep lines back until a buffer is full.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, Body::from_stream(pieces)).into_response())
+    Ok(Text((headers, Body::from_stream(pieces)).into_response()))
 }

@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{delete, get};
 
 use super::Doors;
 use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
-use crate::api::job::AddSchedule;
+use super::routes::Routes;
+use crate::api::job::{AddSchedule, Schedule};
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/api/apps/{app}/schedules", get(list).post(add))
-        .route("/api/apps/{app}/schedules/{schedule}", delete(remove))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/api/apps/{app}/schedules", list, "lists an app's schedules")
+        .post("/api/apps/{app}/schedules", add, "runs a command again and again")
+        .delete("/api/apps/{app}/schedules/{schedule}", remove, "removes a schedule")
 }
 
 async fn list(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<Vec<Schedule>> {
     ok(apps.schedules(&user, &app).await?)
 }
 
@@ -32,7 +32,7 @@ async fn add(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<AddSchedule>,
-) -> Answer {
+) -> Answer<Schedule, 201> {
     created(apps.add_schedule(&user, &app, wish).await?)
 }
 
@@ -40,7 +40,7 @@ async fn remove(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments((app, schedule)): Segments<(String, String)>,
-) -> Answer {
+) -> Answer<&'static str> {
     apps.remove_schedule(&user, &app, &schedule).await?;
     ok("deleted")
 }

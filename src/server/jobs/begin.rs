@@ -112,6 +112,7 @@ impl Jobs {
             release: ground.version,
             replicas: 1,
             slug: ground.slug.digest.clone(),
+            stack: ground.slug.stack.clone(),
             command,
             arguments,
             env,

@@ -88,11 +88,8 @@ impl Output {
             }
             None => return,
         };
-        let line = LogLine {
-            at: Timestamp::now(),
-            source: LogSource::Platform,
-            text: format!("{}{text}", last_begins(id)),
-        };
+        let line =
+            LogLine { at: Timestamp::now(), source: LogSource::Platform, text: format!("{}{text}", last_begins(id)) };
         let said = async {
             if lines.send((workload.clone(), line)).await.is_ok() {
                 let _ = wait.await;

@@ -27,6 +27,12 @@ impl Output {
 impl Jobs {
     /// Goes on with what the last server left, and begins to keep time.
     pub async fn start(&self) -> Result<(), JobError> {
+        self.take_over().await?;
+        self.keep_time();
+        Ok(())
+    }
+
+    pub(super) async fn take_over(&self) -> Result<(), JobError> {
         for mut job in self.0.rooms.store.open_jobs().await? {
             self.0.rooms.output.begin(job.workload_id(), job.job.id);
             if job.job.kind == JobKind::Release {
@@ -37,8 +43,6 @@ impl Jobs {
                 self.attend_later(job);
             }
         }
-        self.choose().await?;
-        self.keep_time();
-        Ok(())
+        self.choose().await
     }
 }

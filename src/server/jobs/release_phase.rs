@@ -3,7 +3,9 @@
 
 use futures_util::StreamExt;
 
-use crate::server::domain::{App, ConfigVars, Job, JobCommand, JobKind, JobState, LogLine, LogSource, ReleaseVersion, Slug};
+use crate::server::domain::{
+    App, ConfigVars, Job, JobCommand, JobKind, JobState, LogLine, LogSource, ReleaseVersion, Slug,
+};
 use crate::server::progress::Progress;
 
 use super::begin::Ground;

@@ -50,7 +50,7 @@ impl Jobs {
     }
 
     /// Sets going what is due, and tells when something will be next.
-    async fn set_going(&self, now: Timestamp) -> Result<Option<Timestamp>, JobError> {
+    pub(super) async fn set_going(&self, now: Timestamp) -> Result<Option<Timestamp>, JobError> {
         let mut next = None;
         for schedule in self.0.rooms.store.all_schedules().await? {
             let Ok(timing) = Timing::parse(&schedule.plan.cron, &schedule.plan.tz) else { continue };
@@ -170,9 +170,8 @@ impl Jobs {
         let open = self.0.rooms.store.open_jobs().await?;
         let of = |state: JobState| {
             let name = Some(&schedule.plan.name);
-            open.iter().any(|job| {
-                job.job.app == schedule.app && job.job.schedule.as_ref() == name && job.job.state == state
-            })
+            open.iter()
+                .any(|job| job.job.app == schedule.app && job.job.schedule.as_ref() == name && job.job.state == state)
         };
         Ok((of(JobState::Running), of(JobState::Queued)))
     }

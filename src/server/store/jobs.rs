@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::server::domain::{
-    AppId, AppName, Job, JobEnd, JobId, JobKind, JobState, Outcome, ReleaseVersion, ScheduleId, Size, SlugDigest, WorkloadId,
+    AppId, AppName, Job, JobEnd, JobId, JobKind, JobState, Outcome, ReleaseVersion, ScheduleId, Size, SlugDigest,
+    WorkloadId,
 };
 
 use super::activity::record;

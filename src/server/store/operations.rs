@@ -8,8 +8,8 @@ use crate::server::domain::{AppId, AppName, Formation, ProcessType, ReleaseState
 
 use super::activity::record;
 use super::releases::{insert, set_state};
-use super::schedules::follow_code;
 use super::rows::{parsed, taken, to_json};
+use super::schedules::follow_code;
 use super::{NewRelease, Store, StoreError};
 
 /// An operation's row; the generation of the workloads it makes.

@@ -94,7 +94,8 @@ pub(super) fn follow_code(
     version: ReleaseVersion,
     by: &str,
 ) -> Result<(), StoreError> {
-    let sql = "SELECT s.schedules FROM releases AS r JOIN slugs AS s ON s.id = r.slug WHERE r.app = ?1 AND r.version = ?2";
+    let sql =
+        "SELECT s.schedules FROM releases AS r JOIN slugs AS s ON s.id = r.slug WHERE r.app = ?1 AND r.version = ?2";
     let mut query = tx.prepare_cached(sql)?;
     let mut rows = query.query(params![app.0, version.0])?;
     let plans: Vec<SchedulePlan> = rows.next()?.map(|row| json(row, "schedules")).transpose()?.unwrap_or_default();
