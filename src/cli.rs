@@ -111,6 +111,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Jobs",
         &["run", "jobs", "jobs:info", "jobs:logs", "jobs:stop", "jobs:schedule", "jobs:schedules", "jobs:unschedule"],
     ),
+    ("Inside a replica", &["ps:remote_console", "ps:ssh", "ps:run", "ps:migrate", "ps:distillery", "ps:forward", "cp"]),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),
     (

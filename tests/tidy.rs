@@ -38,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("server::runtime", &["server::domain", "server::confine"]),
+    ("server::ssh", &["server::actions", "server::domain", "server::runtime"]),
 ];
 
 /// Crate → the only rooms that may name it.
@@ -50,6 +51,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("utoipa", &["api", "server::http"]),
     ("lettre", &["server::mail"]),
     ("croner", &["server::jobs"]),
+    ("russh", &["server::ssh"]),
     ("object_store", &["server::slugs"]),
     ("argon2", &["server::actions"]),
     ("totp_rs", &["server::actions"]),
@@ -197,9 +199,9 @@ fn imports_go_one_way() {
 #[test]
 fn stages_and_doors_do_not_import_what_stands_above_them() {
     let above: &[(&str, &[&str])] = &[
-        ("server::deployer", &["server::pipeline", "server::actions", "server::http"]),
-        ("server::pipeline", &["server::actions", "server::http"]),
-        ("server::actions", &["server::http"]),
+        ("server::deployer", &["server::pipeline", "server::actions", "server::http", "server::ssh"]),
+        ("server::pipeline", &["server::actions", "server::http", "server::ssh"]),
+        ("server::actions", &["server::http", "server::ssh"]),
     ];
     let mut wrong = Vec::new();
     for source in sources() {

@@ -19,10 +19,10 @@ pub enum Kind {
     NotFound,
     /// 5: no answer from the server, or it broke off.
     Unreachable,
-    /// The exit code of a program that was run on the platform; silent where its own words say it all.
-    Passed(u8),
     /// 130: Ctrl-C at a prompt.
     Interrupted,
+    /// Silent: a program that was run over there ended with this code, which becomes ours.
+    Program(u8),
     /// 0 and silent: whoever read our output has seen enough (`gigalixir logs | head`).
     BrokenPipe,
 }
@@ -31,13 +31,13 @@ impl Kind {
     /// What the process exits with.
     pub fn exit_code(self) -> u8 {
         match self {
+            Self::Program(code) => code,
             Self::BrokenPipe => 0,
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Access => 3,
             Self::NotFound => 4,
             Self::Unreachable => 5,
-            Self::Passed(code) => code,
             Self::Interrupted => 130,
         }
     }

@@ -71,7 +71,11 @@ pub async fn run(client: &Client, args: Command) -> Result<(), Error> {
     if client.output.json {
         client.output.result(&data, || Ok(String::new()))?;
     }
-    ended(&job)
+    let (code, text) = ending(&job);
+    if let Some(text) = text {
+        client.output.error(&Error::failed(text));
+    }
+    if code == 0 { Ok(()) } else { Err(Error::new(Kind::Program(code), "the command failed")) }
 }
 
 /// Says what the job says (not with `--json`) until it has ended.
@@ -97,25 +101,25 @@ async fn follow(client: &Client, api: &Api, app: &str, id: &str) -> Result<(Job,
     }
 }
 
-/// The job's end as this command's.
-fn ended(job: &Job) -> Result<(), Error> {
+/// The job's end as this command's: the exit code, and what is to be told where its own words do not say it all.
+fn ending(job: &Job) -> (u8, Option<String>) {
     let code = job.exit_code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-    let passed = |message: String| Err(Error::new(Kind::Passed(code.max(1)), message));
     match job.outcome.as_deref() {
-        Some("Completed") => Ok(()),
-        Some("Error") => passed(String::new()),
-        Some("OOMKilled") => passed(format!(
-            "the command was killed for using more memory than its size, {}; `--size` sets it",
-            job.size
-        )),
+        Some("Completed") => (0, None),
+        Some("Error") => (code.max(1), None),
+        Some("OOMKilled") => {
+            let size = job.size;
+            let text = format!("the command was killed for using more memory than its size, {size}; `--size` sets it");
+            (code.max(1), Some(text))
+        }
         Some("TimedOut") => {
-            let message =
-                format!("the command was ended after {} s, as long as it may run; `--timeout` sets it", job.timeout);
-            Err(Error::new(Kind::Passed(124), message))
+            let limit = job.timeout;
+            (124, Some(format!("the command was ended after {limit} s, as long as it may run; `--timeout` sets it")))
         }
         outcome => {
             let detail = job.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
-            passed(format!("the command did not run to its end ({}){detail}", outcome.unwrap_or("Unknown")))
+            let outcome = outcome.unwrap_or("Unknown");
+            (code.max(1), Some(format!("the command did not run to its end ({outcome}){detail}")))
         }
     }
 }
@@ -143,19 +147,18 @@ mod tests {
 
     #[test]
     fn a_jobs_end_is_the_commands() {
-        assert!(ended(&job("Completed", Some(0))).is_ok());
-        for (outcome, code, expected) in [
-            ("Error", Some(3), 3),
-            ("Error", Some(255), 255),
-            ("OOMKilled", Some(137), 137),
-            ("TimedOut", Some(143), 124),
-            ("TimedOut", Some(0), 124),
-            ("Stopped", None, 1),
-            ("Lost", Some(137), 137),
+        for (outcome, code, expected, told) in [
+            ("Completed", Some(0), 0, false),
+            ("Error", Some(3), 3, false),
+            ("Error", Some(255), 255, false),
+            ("OOMKilled", Some(137), 137, true),
+            ("TimedOut", Some(143), 124, true),
+            ("TimedOut", Some(0), 124, true),
+            ("Stopped", None, 1, true),
+            ("Lost", Some(137), 137, true),
         ] {
-            let error = ended(&job(outcome, code)).unwrap_err();
-            assert_eq!(error.kind.exit_code(), expected, "{outcome}");
-            assert_eq!(error.message.is_empty(), outcome == "Error", "{outcome}: its own output says it all");
+            let (exit, text) = ending(&job(outcome, code));
+            assert_eq!((exit, text.is_some()), (expected, told), "{outcome}");
         }
     }
 
