@@ -113,7 +113,8 @@ Exit codes:
   3    not signed in, or no access
   4    no such app, release or variable
   5    the server cannot be reached, or its answer broke off
-  130  interrupted";
+  130  interrupted
+`run` ends with the code of what it ran.";
 
 /// The commands as the help groups them.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -136,6 +137,10 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill"]),
+    (
+        "Jobs",
+        &["run", "jobs", "jobs:info", "jobs:logs", "jobs:stop", "jobs:schedule", "jobs:schedules", "jobs:unschedule"],
+    ),
     ("Inside a replica", &["ps:remote_console", "ps:ssh", "ps:run", "ps:migrate", "ps:distillery", "ps:forward", "cp"]),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),

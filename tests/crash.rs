@@ -134,6 +134,33 @@ fn other_operations_survive_a_kill_at_every_step() {
     }
 }
 
+/// A job is cut off at each of its steps, and with it the push that waits for it.
+#[test]
+fn a_release_phase_survives_a_kill_at_every_step() {
+    let mut world = World::deployed();
+    let of_a_phase = steps::OTHERS.iter().filter(|step| step.starts_with("job."));
+    for (round, step) in of_a_phase.chain(&["release.phase_done", "deploy.committed"]).enumerate() {
+        world.server.terminate();
+        assert!(world.server.start_again_crashing(step), "{step}: nothing is left to do");
+        world.project.write("Procfile", "web: python3 -u server.py\nrelease: echo migrating; sleep 0.2\n");
+        world.project.greet(&world.ada, &format!("round{round}"));
+        let head = world.head();
+        let _ = world.ada.git(&world.project, &["push", "gigalixir", "HEAD:refs/heads/master"]);
+        world.server.wait_dead(LIMIT);
+        world.server.start_again();
+        world.is_whole(step);
+        let open = || {
+            let jobs = world.json(&["jobs", "--json"]);
+            jobs.as_array().expect("list").iter().filter(|job| job["state"] != "ended").count()
+        };
+        wait_until(&format!("{step}: the phase has ended, whatever became of it"), LIMIT, || open() == 0);
+        if world.remote_head() != head {
+            world.project.push(&world.ada);
+        }
+        assert!(world.server.visit("hello", "/").body.contains(&head), "{step}");
+    }
+}
+
 #[test]
 fn a_rollback_survives_a_kill_at_every_step() {
     let mut world = World::deployed();

@@ -21,6 +21,7 @@ mod front;
 mod generated;
 mod git;
 mod inside;
+mod jobs;
 mod limits;
 mod official;
 mod official_ssh;

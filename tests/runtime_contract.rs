@@ -69,8 +69,8 @@ impl SlugSource for Folder {
 }
 
 /// A way into a log.
-pub(crate) fn collect(capacity: usize, log: Arc<Mutex<Vec<LogLine>>>) -> mpsc::Sender<(AppName, LogLine)> {
-    let (logs, mut lines) = mpsc::channel::<(AppName, LogLine)>(capacity);
+pub(crate) fn collect(capacity: usize, log: Arc<Mutex<Vec<LogLine>>>) -> mpsc::Sender<(WorkloadId, LogLine)> {
+    let (logs, mut lines) = mpsc::channel::<(WorkloadId, LogLine)>(capacity);
     tokio::spawn(async move {
         while let Some((_, line)) = lines.recv().await {
             if std::env::var_os("SHOW_LOG").is_some() {
@@ -133,9 +133,11 @@ pub(crate) fn workload(app: &str, process: &str, slug: SlugDigest, command: &str
         slug,
         stack: Stack::parse("debian-12").unwrap(),
         command: command.to_owned(),
+        arguments: Vec::new(),
         env: BTreeMap::from([("GREETING".to_owned(), "hello $world 'x'\n\"y\"".to_owned())]),
         size: Size::from_milli(200),
         health,
+        lifetime: Lifetime::Service,
     }
 }
 
@@ -501,4 +503,108 @@ pub(crate) async fn a_missing_slug_is_an_error_and_nothing_runs<S: Stage>() {
     assert!(runtime.apply(&lost).await.is_err());
     assert_eq!(runtime.instances().await.unwrap(), []);
     runtime.remove(&lost.id, GRACE).await.unwrap();
+}
+
+/// A job: these words, run once.
+pub(crate) fn job(app: &str, slug: SlugDigest, words: &[&str], limit: Duration) -> Workload {
+    let line = "exec \"$@\"";
+    let mut job = workload(app, "run", slug, line, HealthCheck::Uptime(Duration::ZERO));
+    job.arguments = words.iter().map(|word| (*word).to_owned()).collect();
+    job.lifetime = Lifetime::Once { limit };
+    job
+}
+
+/// Waits for the end of the only instance there is.
+async fn ended(runtime: &Arc<dyn Runtime>) -> (Instance, i32, ExitReason) {
+    let one = until(runtime, "its end", |all| all.len() == 1 && all[0].state == InstanceState::Ended).await.remove(0);
+    let exit = one.last_exit.clone().expect("an exit");
+    (one, exit.code, exit.reason)
+}
+
+pub(crate) async fn what_runs_once_is_not_started_anew<S: Stage>() {
+    let mut stage = S::begin().await;
+    let say = "echo ran; for i in $(seq 1 300); do echo line $i; done; printf last; exit 3";
+    let job = job("shop", stage.slug(&[]), &["bash", "-c", say], GRACE);
+    stage.runtime().apply(&job).await.unwrap();
+    let (one, code, reason) = ended(&stage.runtime()).await;
+    assert_eq!((code, reason, one.restarts), (3, ExitReason::Error, 0));
+    assert!(!stage.runtime().replace(&job.id, &one.name, GRACE).await.unwrap(), "nothing takes its place");
+    stage.runtime().apply(&job).await.unwrap();
+    for _ in 0..2 {
+        stage.restart().await;
+        let (again, ..) = ended(&stage.runtime()).await;
+        assert_eq!((&again.name, &again.last_exit), (&one.name, &one.last_exit), "its end is kept");
+    }
+    stage.runtime().remove(&job.id, GRACE).await.unwrap();
+    assert_eq!(stage.runtime().instances().await.unwrap(), []);
+    let mut expected = vec!["ran".to_owned()];
+    expected.extend((1..=300).map(|i| format!("line {i}")));
+    expected.push("last".to_owned());
+    logged(&stage, "last").await;
+    assert_eq!(
+        stage.log().into_iter().map(|line| line.text).collect::<Vec<_>>(),
+        expected,
+        "it ran once, and was heard"
+    );
+}
+
+pub(crate) async fn words_stay_words<S: Stage>() {
+    let stage = S::begin().await;
+    let runtime = stage.runtime();
+    let slug =
+        stage.slug(&[(".profile.d/x.sh", "export FROM_PROFILE=yes\n"), ("bin/tool", "#!/bin/sh\necho tool $1\n")]);
+    let words = ["printf", "<%s>\\n", "$HOME `id`; exit 9", "", "a  b", "'\"", "*"];
+    let first = job("shop", slug.clone(), &words, GRACE);
+    runtime.apply(&first).await.unwrap();
+    assert_eq!(ended(&runtime).await.1, 0);
+    runtime.remove(&first.id, GRACE).await.unwrap();
+    let texts = logged(&stage, "<*>").await;
+    assert_eq!(texts, ["<$HOME `id`; exit 9>", "<>", "<a  b>", "<'\">", "<*>"]);
+    let second =
+        job("shop", slug.clone(), &["sh", "-c", "echo $FROM_PROFILE; bin/tool x; exec no-such-program"], GRACE);
+    runtime.apply(&second).await.unwrap();
+    assert_eq!(ended(&runtime).await.1, 127);
+    runtime.remove(&second.id, GRACE).await.unwrap();
+    let texts = logged(&stage, "tool x").await;
+    assert!(texts.contains(&"yes".to_owned()), "{texts:?}");
+    let nothing = job("shop", slug, &["no-such-program"], GRACE);
+    runtime.apply(&nothing).await.unwrap();
+    assert_eq!(ended(&runtime).await.1, 127, "not found, as a shell says it");
+    runtime.remove(&nothing.id, GRACE).await.unwrap();
+}
+
+pub(crate) async fn what_runs_once_has_limits<S: Stage>() {
+    let mut stage = S::begin().await;
+    let runtime = stage.runtime();
+    let slug = stage.slug(&[]);
+    let eat = job("shop", slug.clone(), &["python3", "-c", "b = bytearray(b'x') * 400_000_000"], GRACE);
+    runtime.apply(&eat).await.unwrap();
+    let (_, code, reason) = ended(&runtime).await;
+    let killed = (137, ExitReason::OOMKilled);
+    assert_eq!((code, reason), if stage.kills_for_memory() { killed } else { (1, ExitReason::Error) });
+    runtime.remove(&eat.id, GRACE).await.unwrap();
+
+    let limit = Duration::from_millis(700);
+    let slow = job("shop", slug.clone(), &["sh", "-c", "echo begun; sleep 1000"], limit);
+    runtime.apply(&slow).await.unwrap();
+    let (_, code, reason) = ended(&runtime).await;
+    assert_eq!((code, reason), (143, ExitReason::TimedOut));
+    runtime.remove(&slow.id, GRACE).await.unwrap();
+    logged(&stage, "begun").await;
+
+    let stopped = job("shop", slug, &["sh", "-c", "echo at work; exec sleep 1000"], GRACE);
+    let mut events = runtime.watch();
+    runtime.apply(&stopped).await.unwrap();
+    logged(&stage, "at work").await;
+    runtime.remove(&stopped.id, GRACE).await.unwrap();
+    let gone = loop {
+        match events.try_recv().expect("it went") {
+            InstanceEvent::Gone(instance) => break instance,
+            InstanceEvent::Changed(_) => {}
+        }
+    };
+    assert_eq!(gone.last_exit.map(|exit| exit.code), Some(143), "how it ended is told with its going");
+    drop(runtime);
+    stage.restart().await;
+    assert_eq!(stage.runtime().instances().await.unwrap(), []);
 }

@@ -12,7 +12,7 @@ use gigalixir::server::runtime::local::{Local, LocalConfig};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::runtime_contract::{Folder, Stage, collect, get, inside, logged, ready, until, web, workload};
+use crate::runtime_contract::{Folder, Stage, collect, get, inside, job, logged, ready, until, web, workload};
 
 crate::runtime_contract! {
     OnThisMachine:
@@ -30,6 +30,9 @@ crate::runtime_contract! {
     a_new_server_takes_over
     instances_are_apart
     a_missing_slug_is_an_error_and_nothing_runs
+    what_runs_once_is_not_started_anew
+    words_stay_words
+    what_runs_once_has_limits
     a_program_runs_beside_and_says_how_it_ended
     a_program_has_the_instances_place_and_environment
     a_program_may_do_no_more_than_the_app
@@ -183,6 +186,47 @@ async fn a_killed_shim_is_replaced_and_its_app_does_not_run_on() {
     let sandboxes = stage.processes().iter().filter(|(_, line)| !line.contains(" shim ")).count();
     assert_eq!(sandboxes, 2, "bubblewrap's two, and no more: {:?}", stage.processes());
     stage.runtime().remove(&web.id, GRACE).await.unwrap();
+    stage.nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_nobody_saw_end_is_lost_and_not_run_again() {
+    let mut stage = OnThisMachine::begin().await;
+    let say = ["sh", "-c", "echo at work; exec sleep 1000"];
+    let job = job("shop", stage.slug(&[]), &say, Duration::from_secs(500));
+    stage.runtime().apply(&job).await.unwrap();
+    logged(&stage, "at work").await;
+    stage.stop().await;
+    stage.shims().into_iter().for_each(kill);
+    stage.start().await;
+    let ended = |all: &[Instance]| all.len() == 1 && all[0].state == InstanceState::Ended;
+    let one = until(&stage.runtime(), "its end", ended).await.remove(0);
+    assert_eq!(one.last_exit.map(|exit| exit.reason), Some(ExitReason::Lost));
+    stage.runtime().remove(&job.id, GRACE).await.unwrap();
+    stage.nothing_left().await;
+    assert_eq!(stage.log().iter().filter(|line| line.text == "at work").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jobs_time_is_up_though_no_server_is_there() {
+    let mut stage = OnThisMachine::begin().await;
+    let say = ["sh", "-c", "echo at work; trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done"];
+    let job = job("shop", stage.slug(&[]), &say, Duration::from_secs(2));
+    stage.runtime().apply(&job).await.unwrap();
+    logged(&stage, "at work").await;
+    stage.stop().await;
+    // Its shim, and nothing of the app.
+    let begun = Instant::now();
+    while stage.processes().len() > 1 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it runs on: {:?}", stage.processes());
+        sleep(Duration::from_millis(10)).await;
+    }
+    stage.start().await;
+    let ended = |all: &[Instance]| all.len() == 1 && all[0].state == InstanceState::Ended;
+    let exit = until(&stage.runtime(), "its end", ended).await.remove(0).last_exit.unwrap();
+    assert_eq!((exit.code, exit.reason), (9, ExitReason::TimedOut));
+    logged(&stage, "bye").await;
+    stage.runtime().remove(&job.id, GRACE).await.unwrap();
     stage.nothing_left().await;
 }
 

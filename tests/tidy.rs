@@ -26,6 +26,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::router", &["server::domain"]),
     ("server::drains", &["server::domain", "server::logs", "server::seal", "server::store"]),
     ("server::metering", &["server::domain", "server::clock", "server::store", "server::runtime"]),
+    (
+        "server::jobs",
+        &[
+            "server::domain",
+            "server::progress",
+            "server::steps",
+            "server::clock",
+            "server::logs",
+            "server::store",
+            "server::releases",
+            "server::runtime",
+        ],
+    ),
     ("server::runtime", &["server::domain", "server::confine"]),
     ("server::ssh", &["server::actions", "server::domain", "server::runtime"]),
 ];
@@ -39,6 +52,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("axum", &["server::http"]),
     ("utoipa", &["api", "server::http"]),
     ("lettre", &["server::mail"]),
+    ("croner", &["server::jobs"]),
     ("russh", &["server::ssh"]),
     ("object_store", &["server::slugs"]),
     ("argon2", &["server::actions"]),

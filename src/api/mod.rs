@@ -11,6 +11,7 @@ pub mod canary;
 pub mod domain;
 pub mod drain;
 pub mod inside;
+pub mod job;
 pub mod log;
 pub mod mfa;
 pub mod release;

@@ -163,6 +163,25 @@ fn lines_about_visitors_and_people() {
 }
 
 #[test]
+fn lines_about_jobs() {
+    for line in [
+        "run mix ecto.migrate",
+        "run -a my-app mix ecto.migrate --all",
+        "run --detach --size 1 --timeout 60 --env A=b -- mix x -a y",
+        "jobs my-app",
+        "jobs:info 12",
+        "jobs:logs 12 --no-tail --plain",
+        "jobs:stop my-app 12",
+        "jobs:schedule @daily mix report --all",
+        "jobs:schedule --name x --tz Europe/Rome --overlap queue --catch-up @daily -- mix report",
+        "jobs:schedules",
+        "jobs:unschedule -a my-app x",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
 fn lines_that_make_no_sense() {
     for (line, kind) in [
         ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),

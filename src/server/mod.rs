@@ -16,6 +16,7 @@ pub mod builder;
 pub mod confine;
 pub mod deployer;
 pub mod drains;
+pub mod jobs;
 pub mod logs;
 pub mod metering;
 pub mod receiver;

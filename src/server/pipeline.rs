@@ -11,7 +11,8 @@ use async_trait::async_trait;
 
 use super::builder::{BuildRequest, Builder, BuiltSlug};
 use super::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, messages};
-use super::domain::{App, AppName, ProcessType, Push, Slug};
+use super::domain::{App, AppName, Push, Slug};
+use super::jobs::timing::Timing;
 use super::progress::Progress;
 use super::receiver::{Checkout, Deploys, Receiver};
 use super::releases::{Releases, environment};
@@ -146,7 +147,22 @@ impl Pipeline {
         let overheard = progress.overheard(self.ear(&app.name));
         let built = self.0.builder.build(request, &overheard).await;
         let built = built.map_err(|error| Failure::Told(error.to_string()))?;
+        self.check_schedules(&built, progress).await?;
         self.keep(app, push, built).await
+    }
+
+    /// Patterns of `app.json` that nobody could keep are found before anything is recorded.
+    async fn check_schedules(&self, built: &BuiltSlug, progress: &Progress) -> Result<(), Failure> {
+        for plan in &built.schedules {
+            if let Err(invalid) = Timing::parse(&plan.cron, &plan.tz) {
+                let text = format!("{}: {invalid}", plan.name);
+                progress.line(&text).await;
+                let archive = built.archive.clone();
+                tokio::task::spawn_blocking(move || drop(std::fs::remove_file(archive)));
+                return Err(Failure::Told(text));
+            }
+        }
+        Ok(())
     }
 
     async fn keep(&self, app: &App, push: &Push, built: BuiltSlug) -> Result<(SlugId, Slug), Failure> {
@@ -160,6 +176,7 @@ impl Pipeline {
             customer_app_name: built.customer_app_name,
             customer_app_version: built.customer_app_version,
             capabilities: built.capabilities,
+            schedules: built.schedules,
         };
         // Remembered before it is stored: no sweep takes it for one that nobody needs.
         let id = self.0.store.record_slug(app.id, slug.clone()).await.map_err(Failure::internal)?;
@@ -205,8 +222,8 @@ impl Pipeline {
 
     /// Visitors are led to `web` and to nothing else; other process types begin with no replicas.
     async fn tell_of_no_web(&self, app: &App, slug: &Slug, progress: &Progress) {
-        if !slug.processes.keys().any(ProcessType::is_web) {
-            let counts: Vec<_> = slug.processes.keys().map(|process| format!("{process}=1")).collect();
+        if !slug.services().any(|(process, _)| process.is_web()) {
+            let counts: Vec<_> = slug.services().map(|(process, _)| format!("{process}=1")).collect();
             let text = "There is no `web` process, so nothing is served. Start the others:";
             progress.line(format!("{text} `gigalixir ps:scale {} -a {}`.", counts.join(" "), app.name)).await;
         }

@@ -18,9 +18,10 @@ use super::clock::Clock;
 use super::config::ServerConfig;
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
-use super::domain::{AppName, LogLine, Stack};
+use super::domain::{LogLine, Stack, WorkloadId};
 use super::drains::Drains;
 use super::http::{self, Doors, git};
+use super::jobs::{self, Jobs};
 use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
 use super::listen::Sockets;
 use super::logs::Logs;
@@ -44,6 +45,7 @@ const LINES: usize = 4096;
 /// A running platform.
 pub(super) struct Platform {
     deployer: Deployer,
+    jobs: Jobs,
     logs: Logs,
     doors: ([JoinHandle<()>; 2], CancellationToken),
     visitors: (JoinHandle<()>, CancellationToken),
@@ -61,6 +63,7 @@ struct Rooms {
     slugs: Arc<Slugs>,
     logs: Logs,
     drains: Drains,
+    jobs: Jobs,
     deployer: Deployer,
     router: Router,
     runtime: Arc<dyn Runtime>,
@@ -83,6 +86,7 @@ impl Platform {
         let pipeline = pipeline(&config, &rooms)?;
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
+        rooms.jobs.start().await?;
 
         let visitors_closed = CancellationToken::new();
         let visitors = rooms.router.serve(http, visitors_closed.clone());
@@ -91,6 +95,7 @@ impl Platform {
         announce(&config, rooms.runtime.name(), begun);
         Ok(Self {
             deployer: rooms.deployer,
+            jobs: rooms.jobs,
             logs: rooms.logs,
             doors: (doors, doors_closed),
             visitors: (visitors, visitors_closed),
@@ -110,14 +115,17 @@ impl Platform {
         self.visitors.1.cancel();
         let _ = self.visitors.0.await;
         if apps {
+            self.jobs.end_all().await;
             self.deployer.stop_apps().await;
             // Their last words come after their end.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        self.jobs.close().await;
         self.metering.close().await;
         self.drains.close().await;
         self.lines.abort();
         self.logs.flush().await;
+        self.jobs.flush().await;
     }
 }
 
@@ -139,9 +147,21 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let drains = Drains::start(store.clone(), sealer.clone(), logs.clone(), settings::drains(config)).await?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
-    let (spoken, lines) = lines(&logs);
-    let chosen = runtimes::start(config, Arc::new(SlugShelf(slugs.clone())), spoken).await?;
+    let output =
+        jobs::Output::open(&data.join("jobs"), config.jobs.output_kib * 1024).context("opening the jobs' output")?;
+    output.recover(&store).await?;
+    let (spoken, lines) = lines(&logs, &output);
+    let chosen = runtimes::start(config, Arc::new(SlugShelf(slugs.clone())), spoken.clone()).await?;
     let (runtime, stacks) = (chosen.runtime, chosen.stacks);
+    let parts = jobs::Rooms {
+        store: store.clone(),
+        releases: releases.clone(),
+        runtime: runtime.clone(),
+        output,
+        lines: spoken,
+        clock: Clock::system(),
+    };
+    let jobs = Jobs::new(parts, settings::jobs(config));
     let draining = Arc::new(Draining::default());
     let parts = deployer::Rooms {
         store: store.clone(),
@@ -149,21 +169,23 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         runtime: runtime.clone(),
         drains: draining.clone(),
         log: Arc::new(AppLogs(logs.clone())),
+        jobs: jobs.clone(),
     };
     let deployer = Deployer::new(parts, settings::deployer(config));
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, deployer, router, runtime, stacks, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, jobs, deployer, router, runtime, stacks, lines })
 }
 
 /// Where the replicas' lines go, and the task that carries them into the log.
-fn lines(logs: &Logs) -> (mpsc::Sender<(AppName, LogLine)>, JoinHandle<()>) {
-    let (lines, mut spoken) = mpsc::channel(LINES);
-    let logs = logs.clone();
+fn lines(logs: &Logs, output: &jobs::Output) -> (mpsc::Sender<(WorkloadId, LogLine)>, JoinHandle<()>) {
+    let (lines, mut spoken) = mpsc::channel::<(WorkloadId, LogLine)>(LINES);
+    let (logs, output) = (logs.clone(), output.clone());
     let carrier = tokio::spawn(async move {
-        while let Some((app, line)) = spoken.recv().await {
-            logs.append(&app, line);
+        while let Some((workload, line)) = spoken.recv().await {
+            output.hear(&workload, &line);
+            logs.append(&workload.app, line);
         }
     });
     (lines, carrier)
@@ -208,6 +230,7 @@ async fn doors(
         store: rooms.store.clone(),
         releases: rooms.releases.clone(),
         deployer: rooms.deployer.clone(),
+        jobs: rooms.jobs.clone(),
         logs: rooms.logs.clone(),
         drains: rooms.drains.clone(),
         repositories: Arc::new(folders),

@@ -8,14 +8,14 @@ use anyhow::Context;
 use tokio::sync::mpsc;
 
 use super::config::{RuntimeChoice, ServerConfig};
-use super::domain::{AppName, LogLine, Stack};
+use super::domain::{LogLine, Stack, WorkloadId};
 use super::runtime::docker::{Docker, DockerConfig};
 use super::runtime::local::{Local, LocalConfig};
 use super::runtime::moving::Moving;
 use super::runtime::{Runtime, SlugSource};
 use super::stacks::{self, Definition};
 
-type Lines = mpsc::Sender<(AppName, LogLine)>;
+type Lines = mpsc::Sender<(WorkloadId, LogLine)>;
 
 /// What apps run on.
 pub(super) struct Chosen {

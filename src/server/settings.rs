@@ -14,6 +14,7 @@ use super::config::{S3Config, ServerConfig, SlugStore};
 use super::deployer;
 use super::domain::{AppName, Price, Stack};
 use super::drains;
+use super::jobs;
 use super::logs::LogLimits;
 use super::receiver;
 use super::releases::Keep;
@@ -91,6 +92,20 @@ pub(super) fn deployer(config: &ServerConfig) -> deployer::Settings {
     }
 }
 
+pub(super) fn jobs(config: &ServerConfig) -> jobs::Settings {
+    let told = &config.jobs;
+    jobs::Settings {
+        limit: Duration::from_secs(told.seconds),
+        longest: Duration::from_secs(told.longest_seconds),
+        release_limit: Duration::from_secs(told.release_seconds),
+        at_once: told.at_once,
+        queued: told.queued,
+        kept: told.kept,
+        grace: Duration::from_secs(config.deploy.grace_seconds),
+        ..jobs::Settings::new(config.domain.clone())
+    }
+}
+
 pub(super) fn router(config: &ServerConfig) -> RouterConfig {
     let told = &config.router;
     // 0 is for ever.
@@ -138,6 +153,7 @@ pub(super) fn apps(
     Ok(AppSettings {
         per_account: config.limits.apps_per_account as usize,
         domains_per_app: config.limits.domains_per_app as usize,
+        schedules_per_app: config.jobs.schedules,
         people_per_app: config.limits.people_per_app as usize,
         drains_per_app: config.limits.drains_per_app as usize,
         cloud,

@@ -9,6 +9,7 @@ pub const OF_A_PUSH: &[&str] = &[
     "build.finished",
     "slug.stored",
     "release.recorded",
+    "release.phase_done",
     "deploy.started",
     "deploy.healthy",
     "deploy.committed",
@@ -18,8 +19,16 @@ pub const OF_A_PUSH: &[&str] = &[
     "deploy.finished",
 ];
 
-/// The steps that no push passes that succeeds: of a rollout that is undone, of other counts, of an app's end.
-pub const OTHERS: &[&str] = &["undo.recorded", "scale.settled", "destroy.started", "destroy.finished"];
+/// The steps that no push passes that succeeds: of a rollout that is undone, of other counts, of an app's end, of jobs.
+pub const OTHERS: &[&str] = &[
+    "undo.recorded",
+    "scale.settled",
+    "destroy.started",
+    "destroy.finished",
+    "job.recorded",
+    "job.started",
+    "job.ended",
+];
 
 /// Marks a step. In a debug build, `GIGALIXIR_CRASH_AT=STEP` kills the process here, as `kill -9` would; a release
 /// build compiles this to nothing.

@@ -7,6 +7,7 @@ use super::target::Target;
 use crate::api::log::LogQuery;
 use crate::client::Client;
 use crate::client::error::Error;
+use crate::client::http::Stream;
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
@@ -37,6 +38,11 @@ pub async fn follow(client: &Client, args: Logs) -> Result<(), Error> {
         process: args.process,
     };
     let mut stream = client.api()?.stream(&["api", "apps", &name, "logs"], &query).await?;
+    copy(client, &mut stream).await
+}
+
+/// Copies lines as they come; with `--json` each as an object.
+pub(super) async fn copy(client: &Client, stream: &mut Stream) -> Result<(), Error> {
     if !client.output.json {
         while let Some(bytes) = stream.next().await? {
             client.output.raw(bytes.as_ref())?;

@@ -17,11 +17,14 @@ pub mod email;
 pub mod forward;
 pub mod git;
 pub mod inside;
+pub mod jobs;
 pub mod logs;
 pub mod maintenance;
 pub mod mfa;
 pub mod ps;
 pub mod releases;
+pub mod run;
+pub mod schedules;
 pub mod signup;
 pub mod ssh_keys;
 pub mod target;
@@ -222,6 +225,28 @@ pub enum Command {
     /// End one replica and put a new one in its place
     #[command(name = "ps:kill")]
     PsKill(ps::Kill),
+    /// Run a command in a fresh replica and end as it ends
+    Run(run::Command),
+    /// List the jobs that ran or run, newest first
+    Jobs(jobs::List),
+    /// Show all that is known of a job
+    #[command(name = "jobs:info", after_help = "Examples:\n  gigalixir jobs:info 12")]
+    JobsInfo(jobs::One),
+    /// Show what a job says and follow it to its end
+    #[command(name = "jobs:logs")]
+    JobsLogs(jobs::Logs),
+    /// End a job that waits or runs
+    #[command(name = "jobs:stop", after_help = "Examples:\n  gigalixir jobs:stop 12")]
+    JobsStop(jobs::One),
+    /// Run a command again and again, at times that a cron pattern names
+    #[command(name = "jobs:schedule")]
+    JobsSchedule(schedules::Add),
+    /// List an app's schedules: when each is due and how it went last
+    #[command(name = "jobs:schedules")]
+    JobsSchedules(schedules::List),
+    /// Remove a schedule
+    #[command(name = "jobs:unschedule")]
+    JobsUnschedule(schedules::Remove),
     /// Open a shell in a running replica, or run a program there
     #[command(name = "ps:ssh", visible_alias = "ssh")]
     PsSsh(inside::Shell),
@@ -332,6 +357,14 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::PsScale(args) => ps::scale(client, args).await,
         Command::PsRestart(args) => ps::restart(client, args).await,
         Command::PsKill(args) => ps::kill(client, args).await,
+        Command::Run(args) => run::run(client, args).await,
+        Command::Jobs(args) => jobs::list(client, args).await,
+        Command::JobsInfo(args) => jobs::info(client, args).await,
+        Command::JobsLogs(args) => jobs::logs(client, args).await,
+        Command::JobsStop(args) => jobs::stop(client, args).await,
+        Command::JobsSchedule(args) => schedules::add(client, args).await,
+        Command::JobsSchedules(args) => schedules::list(client, args).await,
+        Command::JobsUnschedule(args) => schedules::remove(client, args).await,
         Command::PsSsh(args) => inside::shell(client, args).await,
         Command::PsRun(args) => inside::run(client, args).await,
         Command::PsRemoteConsole(args) => inside::remote_console(client, args).await,

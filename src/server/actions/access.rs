@@ -30,6 +30,8 @@ pub(super) enum Action {
     Restart,
     /// Ending one replica, for a new one.
     Kill,
+    /// Running commands with its code and config, now or by a schedule, and stopping them.
+    RunJobs,
     /// Changing what the next build is built on.
     SetStack,
     /// Adding and removing custom domains.
@@ -62,6 +64,7 @@ impl Action {
             Self::Scale => (Role::Collaborator, "scale it"),
             Self::Restart => (Role::Collaborator, "restart it"),
             Self::Kill => (Role::Collaborator, "kill its replicas"),
+            Self::RunJobs => (Role::Collaborator, "run jobs of it"),
             Self::SetStack => (Role::Collaborator, "change its stack"),
             Self::Route => (Role::Collaborator, "change its domains"),
             Self::Divide => (Role::Collaborator, "send visitors to or from it"),

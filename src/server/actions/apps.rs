@@ -20,6 +20,7 @@ use crate::server::config::SshAddress;
 use crate::server::deployer::Deployer;
 use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessType, Slug, Stack, User};
 use crate::server::drains::Drains;
+use crate::server::jobs::Jobs;
 use crate::server::logs::Logs;
 use crate::server::releases::{ReleaseError, Releases};
 use crate::server::slugs::Slugs;
@@ -50,6 +51,8 @@ pub struct AppSettings {
     pub people_per_app: usize,
     /// Log drains that one app may have.
     pub drains_per_app: usize,
+    /// Schedules that one app may have, beside those of its code.
+    pub schedules_per_app: u32,
     /// Where they run, as clients are told: `local`, `docker` or `kubernetes`.
     pub cloud: &'static str,
     /// Stacks that can be built on; the first is the default, and there is one.
@@ -89,6 +92,8 @@ pub struct Rooms {
     pub releases: Releases,
     /// Puts new beside old.
     pub deployer: Deployer,
+    /// One-off and scheduled jobs.
+    pub jobs: Jobs,
     /// What replicas, builds and the platform say.
     pub logs: Logs,
     /// Where the logs are sent besides.
@@ -260,7 +265,7 @@ impl Apps {
 pub(super) fn counts(formation: &Formation, live: Option<&Slug>) -> BTreeMap<String, u32> {
     let count = |process: &ProcessType| (process.to_string(), formation.replicas_of(process));
     match live {
-        Some(slug) => slug.processes.keys().map(count).collect(),
+        Some(slug) => slug.services().map(|(process, _)| count(process)).collect(),
         None => formation.replicas.keys().chain([&ProcessType::web()]).map(count).collect(),
     }
 }

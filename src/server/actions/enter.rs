@@ -31,7 +31,12 @@ impl Apps {
     pub async fn enter(&self, user: &User, app: &str, replica: Option<&str>) -> Result<Entrance, ActionError> {
         let app = self.may(user, app, Action::Enter).await?;
         let all = self.rooms.deployer.status(&app.name);
-        let open = all.iter().filter(|instance| replica.is_none_or(|name| is_called(instance, name)));
+        // A job's replica is entered only by who names it.
+        let meant = |instance: &&Instance| match replica {
+            Some(name) => is_called(instance, name),
+            None => !self.rooms.jobs.knows(&instance.workload),
+        };
+        let open = all.iter().filter(meant);
         match best(open) {
             Some(instance) => Ok(Entrance { user: user.clone(), instance: instance.clone(), app }),
             None => Err(ActionError::Unavailable(nobody_there(&app, replica))),
@@ -100,7 +105,7 @@ fn best<'a>(all: impl Iterator<Item = &'a Instance>) -> Option<&'a Instance> {
     let worth = |instance: &Instance| match instance.state {
         InstanceState::Ready => Some((2, instance.release, instance.workload.process.is_web())),
         InstanceState::Starting => Some((1, instance.release, instance.workload.process.is_web())),
-        InstanceState::Crashed | InstanceState::Stopping => None,
+        InstanceState::Crashed | InstanceState::Stopping | InstanceState::Ended => None,
     };
     let all: Vec<_> = all.filter_map(|instance| Some((worth(instance)?, instance))).collect();
     let highest = all.iter().map(|(worth, _)| *worth).max()?;

@@ -19,7 +19,11 @@ impl Apps {
         let instances = self.rooms.deployer.status(&app.name);
         let standing = self.standing(&app).await?;
         let shas = self.shas(&app, &instances).await?;
-        let pods: Vec<Pod> = instances.into_iter().map(|instance| pod(instance, &standing, &shas)).collect();
+        let mut pods = Vec::new();
+        for instance in instances {
+            let job = self.rooms.jobs.knows(&instance.workload);
+            pods.push(Pod { status: status(&instance, job, &standing).into(), ..pod(instance, &shas) });
+        }
         Ok(Status {
             size: app.formation.size.as_f64(),
             cloud: self.settings.cloud.into(),
@@ -96,25 +100,27 @@ fn wished_counts(wish: &Scale) -> Result<BTreeMap<ProcessType, u32>, ActionError
     Ok(counts)
 }
 
-fn pod(
-    instance: Instance,
-    standing: &HashMap<WorkloadId, WorkloadState>,
-    shas: &HashMap<ReleaseVersion, String>,
-) -> Pod {
+/// A job is never `Healthy`: whoever counts those waits for replicas that serve.
+fn status(instance: &Instance, job: bool, standing: &HashMap<WorkloadId, WorkloadState>) -> &'static str {
     // A replaced generation is on its way out, even while its last visitors are still served.
-    let leaving = !matches!(standing.get(&instance.workload), Some(WorkloadState::Serving | WorkloadState::Rising));
-    let status = match instance.state {
+    let stays = job || matches!(standing.get(&instance.workload), Some(WorkloadState::Serving | WorkloadState::Rising));
+    match instance.state {
         InstanceState::Stopping => "Stopping",
-        _ if leaving => "Stopping",
+        _ if !stays => "Stopping",
         InstanceState::Starting => "Starting",
+        InstanceState::Ready if job => "Running",
         InstanceState::Ready => "Healthy",
         InstanceState::Crashed => "Crashed",
-    };
+        InstanceState::Ended => "Ended",
+    }
+}
+
+fn pod(instance: Instance, shas: &HashMap<ReleaseVersion, String>) -> Pod {
     Pod {
         name: instance.name,
         process: instance.workload.process.into(),
         sha: shas.get(&instance.release).cloned(),
-        status: status.into(),
+        status: String::new(),
         version: instance.release.0,
         restarts: instance.restarts,
         started_at: instance.started_at.map(|at| at.to_string()),
@@ -127,6 +133,8 @@ fn terminated(exit: Exit) -> Terminated {
         ExitReason::Completed => "Completed",
         ExitReason::Error => "Error",
         ExitReason::OOMKilled => "OOMKilled",
+        ExitReason::TimedOut => "TimedOut",
+        ExitReason::Lost => "Lost",
     };
     Terminated { exit_code: exit.code, reason: reason.into(), finished_at: exit.at.to_string() }
 }

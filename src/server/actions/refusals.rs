@@ -3,6 +3,7 @@
 use super::ActionError;
 use crate::server::deployer::DeployError;
 use crate::server::domain::Invalid;
+use crate::server::jobs::JobError;
 use crate::server::releases::ReleaseError;
 use crate::server::runtime::RuntimeError;
 
@@ -17,11 +18,27 @@ impl From<DeployError> for ActionError {
             DeployError::Unhealthy(_) => {
                 Self::invalid("", format!("{text}; nothing has changed, `gigalixir logs` says more"))
             }
+            DeployError::ReleasePhase(_) => Self::invalid("", text),
+            DeployError::Job(error) => error.into(),
             DeployError::Source(_) => Self::internal(error),
             DeployError::Release(error) => error.into(),
             DeployError::Runtime(RuntimeError::Unavailable(text)) => Self::Unavailable(text),
             DeployError::Runtime(error) => Self::internal(error),
             DeployError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<JobError> for ActionError {
+    fn from(error: JobError) -> Self {
+        let text = error.to_string();
+        match error {
+            JobError::NoCode => Self::invalid("", text),
+            JobError::Full(_) => Self::Exhausted(text),
+            JobError::NotFound => Self::NotFound(text),
+            JobError::Invalid(why) => Self::Invalid(why),
+            JobError::Release(error) => error.into(),
+            JobError::Store(error) => error.into(),
         }
     }
 }

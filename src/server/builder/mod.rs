@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: where slugs are kept, and what becomes of them.
 
+mod app_json;
 mod archive;
 pub mod buildpacks;
 mod builtin;
@@ -42,7 +43,7 @@ use self::builtin::Builtin;
 use self::driver::Workspace;
 use self::outcome::Made;
 use self::packs::Packs;
-use crate::server::domain::{AppName, ProcessType, SlugDigest, SlugKind, Stack};
+use crate::server::domain::{AppName, ProcessType, SchedulePlan, SlugDigest, SlugKind, Stack};
 use crate::server::progress::Progress;
 use crate::server::steps;
 
@@ -109,6 +110,8 @@ pub struct BuiltSlug {
     pub customer_app_version: Option<String>,
     /// The buildpack's capabilities file; an empty object without one.
     pub capabilities: serde_json::Value,
+    /// The schedules that the `app.json` of the pushed tree names; their patterns are not checked yet.
+    pub schedules: Vec<SchedulePlan>,
 }
 
 /// Builds slugs.

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::archive::{self, Digesting, Sizes};
 use super::error::BuildError;
 use super::procfile::{self, Processes};
-use super::{BuiltSlug, tree};
-use crate::server::domain::{ProcessType, SlugDigest, SlugKind};
+use super::{BuiltSlug, app_json, tree};
+use crate::server::domain::{ProcessType, SchedulePlan, SlugDigest, SlugKind};
 
 /// Bytes of a small file that a pack writes for us.
 const MAX_NOTE: u64 = 64 * 1024;
@@ -71,6 +71,7 @@ fn tree_slug(made: &Made, cancelled: &CancellationToken) -> Result<BuiltSlug, Bu
         customer_app_name: None,
         customer_app_version: None,
         capabilities: capabilities(made)?,
+        schedules: schedules(made)?,
     })
 }
 
@@ -91,6 +92,7 @@ fn release_slug(made: &Made, file: &ReleaseFile) -> Result<BuiltSlug, BuildError
         customer_app_name: Some(file.app.clone()),
         customer_app_version: Some(file.version.clone()),
         capabilities: capabilities(made)?,
+        schedules: schedules(made)?,
     })
 }
 
@@ -167,6 +169,12 @@ fn processes(procfile: Option<&str>, made: &Made) -> Result<Processes, BuildErro
     let note = tree::read(&made.result, "release", MAX_NOTE).map_err(BuildError::file("bin/release"))?;
     let named = default_processes(note.as_deref().unwrap_or_default())?;
     if named.is_empty() { Err(BuildError::NoProcesses) } else { Ok(named) }
+}
+
+fn schedules(made: &Made) -> Result<Vec<SchedulePlan>, BuildError> {
+    let text = tree::read(&made.tree, app_json::FILE, app_json::MAX_BYTES).map_err(BuildError::file(app_json::FILE))?;
+    app_json::schedules(text.as_deref().unwrap_or("{}"))
+        .map_err(|problem| BuildError::BadFile { file: app_json::FILE, problem })
 }
 
 /// What `bin/release` prints, as far as it is of use here.

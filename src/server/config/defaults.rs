@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 
 use super::{
-    BillingConfig, BuilderConfig, DeployConfig, DockerSettings, GatewayConfig, Limits, LogFormat, Rates,
+    BillingConfig, BuilderConfig, DeployConfig, DockerSettings, GatewayConfig, JobsConfig, Limits, LogFormat, Rates,
     RouterTimeouts, RuntimeChoice, S3Config, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
 };
 use crate::server::domain::Hostname;
@@ -36,6 +36,7 @@ impl Default for ServerConfig {
             builder: BuilderConfig::default(),
             slugs: SlugsConfig::default(),
             deploy: DeployConfig::default(),
+            jobs: JobsConfig::default(),
             router: RouterTimeouts::default(),
             gateway: GatewayConfig::default(),
             billing: BillingConfig::default(),
@@ -111,6 +112,21 @@ impl Default for DockerSettings {
     fn default() -> Self {
         let subnets = Ipv4Net::new_assert(Ipv4Addr::new(10, 220, 0, 0), 14);
         Self { socket: "/var/run/docker.sock".into(), subnets, stacks_dir: None }
+    }
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self {
+            seconds: 300,
+            longest_seconds: 86_400,
+            release_seconds: 1800,
+            at_once: 5,
+            queued: 20,
+            kept: 200,
+            output_kib: 1024,
+            schedules: 50,
+        }
     }
 }
 

@@ -180,6 +180,12 @@ impl ServerConfig {
             ("limits.pushes_at_once", limits.pushes_at_once == 0),
             ("limits.slug_mib", limits.slug_mib == 0),
             ("limits.log_mib", limits.log_mib == 0),
+            ("jobs.seconds", self.jobs.seconds == 0),
+            ("jobs.longest_seconds", self.jobs.longest_seconds == 0),
+            ("jobs.release_seconds", self.jobs.release_seconds == 0),
+            ("jobs.at_once", self.jobs.at_once == 0),
+            ("jobs.kept", self.jobs.kept == 0),
+            ("jobs.output_kib", self.jobs.output_kib == 0),
             ("rates.codes_per_signup", self.rates.codes_per_signup == 0),
             ("builder.at_once", builder.at_once == 0),
             ("builder.minutes", builder.minutes == 0),
@@ -355,7 +361,8 @@ mod tests {
     fn every_key_is_documented() {
         let all = documented();
         assert_eq!(keys(&all), fields(""));
-        for section in ["smtp", "limits", "rates", "builder", "slugs", "deploy", "router", "billing"] {
+        for section in ["smtp", "limits", "rates", "builder", "slugs", "deploy", "jobs", "router", "billing", "docker"]
+        {
             assert_eq!(keys(all[section].as_table().unwrap()), fields(section), "[{section}]");
         }
         assert_eq!(keys(all["slugs"]["s3"].as_table().unwrap()), fields("slugs.s3"));

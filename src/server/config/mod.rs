@@ -67,6 +67,8 @@ pub struct ServerConfig {
     pub slugs: SlugsConfig,
     /// Replacing old by new.
     pub deploy: DeployConfig,
+    /// One-off, scheduled and release-phase jobs.
+    pub jobs: JobsConfig,
     /// Between visitors and apps.
     pub router: RouterTimeouts,
     /// People who enter replicas by ssh.
@@ -293,6 +295,28 @@ pub struct DockerSettings {
     pub subnets: Ipv4Net,
     /// Files in here are stacks that go before the built-in ones of the same name.
     pub stacks_dir: Option<PathBuf>,
+}
+
+/// One-off, scheduled and release-phase jobs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsConfig {
+    /// Seconds of a job that does not say.
+    pub seconds: u64,
+    /// Seconds of any job.
+    pub longest_seconds: u64,
+    /// Seconds of a release phase.
+    pub release_seconds: u64,
+    /// Jobs of one app that run at a time.
+    pub at_once: usize,
+    /// Jobs of one app that wait.
+    pub queued: u32,
+    /// Records of ended jobs kept for each app.
+    pub kept: u32,
+    /// KiB of output kept for each job.
+    pub output_kib: u64,
+    /// Schedules of one app.
+    pub schedules: u32,
 }
 
 /// Between visitors and apps.

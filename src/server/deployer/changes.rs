@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 
-use crate::server::domain::{App, AppId, ConfigVars, ReleaseVersion, Slug};
+use crate::server::domain::{App, AppId, ConfigVars, JobId, ReleaseVersion, Slug};
+use crate::server::jobs::Phase;
 use crate::server::progress::Progress;
 use crate::server::releases::{Blueprint, Target};
 use crate::server::steps;
@@ -129,19 +130,29 @@ impl Deployer {
             let wanted = workloads(subject, &app.formation, operation.id.0, &rules, this.0.settings.uptime);
             let plan = plan::renew(&this.0.fleet.serving(&app.name), wanted);
             let formation = app.formation.clone();
-            let rollout =
-                Rollout { operation, plan, formation, deployed: true, timeout: rules.timeout, before_commit: None };
+            let rollout = Rollout {
+                operation,
+                phase: None,
+                plan,
+                formation,
+                deployed: true,
+                timeout: rules.timeout,
+                before_commit: None,
+            };
             this.roll_out(&app, rollout, &Progress::silent()).await
         })
         .await
     }
 
-    /// Ends one replica and puts a new one in its place. False if the app has none of that name.
+    /// Ends one replica and puts a new one in its place; a job's is stopped. False if the app has none of that name.
     pub async fn kill(&self, app: &App, replica: &str, by: String) -> Result<bool, DeployError> {
         let rooms = &self.0.rooms;
         let Some(instance) = self.status(&app.name).into_iter().find(|instance| instance.name == replica) else {
             return Ok(false);
         };
+        if rooms.jobs.knows(&instance.workload) {
+            return Ok(rooms.jobs.stop(JobId(instance.workload.generation)).await?);
+        }
         let replaced = rooms.runtime.replace(&instance.workload, replica, self.0.settings.grace).await?;
         if replaced {
             rooms.store.record_kill(app.id, replica.to_owned(), by).await?;
@@ -192,6 +203,10 @@ impl Deployer {
             let subject = Subject { app, domain, secrets: &secrets, version, slug, config };
             workloads(subject, &blueprint.formation, operation.id.0, &rules, self.0.settings.uptime)
         });
+        let phase = blueprint.slug.as_ref().filter(|_| begun.kind == Kind::Deploy).and_then(|(_, slug)| {
+            let (line, slug, by) = (slug.release_phase()?.to_owned(), slug.clone(), begun.by.clone());
+            Some(Phase { line, version, slug, config: blueprint.config.clone(), by })
+        });
         let plan = match begun.replace {
             Replace::Now => plan::renew(&self.0.fleet.serving(&app.name), wanted.unwrap_or_default()),
             Replace::AtTheNextRestart => Plan::default(),
@@ -199,6 +214,7 @@ impl Deployer {
         let deployed = Deployed { version, operation: operation.id };
         let rollout = Rollout {
             operation,
+            phase,
             plan,
             formation: blueprint.formation,
             deployed: blueprint.slug.is_some(),

@@ -37,6 +37,7 @@ impl Deployer {
         let rooms = &self.0.rooms;
         steps::reached("destroy.started");
         self.0.fleet.remove_app(&app.name);
+        rooms.jobs.forget_app(app.id, &app.name).await?;
         let all = rooms.store.all_workloads().await?;
         let generations = all.iter().filter(|stored| stored.app == app.id);
         try_join_all(generations.map(|stored| rooms.runtime.remove(&stored.id, self.0.settings.grace))).await?;

@@ -1,4 +1,7 @@
-use crate::server::domain::Invalid;
+use std::time::Duration;
+
+use crate::server::domain::{Invalid, JobEnd, JobId};
+use crate::server::jobs::JobError;
 use crate::server::releases::ReleaseError;
 use crate::server::runtime::RuntimeError;
 use crate::server::store::StoreError;
@@ -26,6 +29,12 @@ pub enum DeployError {
     /// The new replicas did not become healthy; `messages.rs` tells it at length.
     #[error("{}", super::messages::reason(.0))]
     Unhealthy(Box<RolloutFailure>),
+    /// The release phase failed; `messages.rs` tells it at length.
+    #[error("{}", super::messages::phase_reason(.0))]
+    ReleasePhase(Box<PhaseFailure>),
+    /// A job's refusal.
+    #[error(transparent)]
+    Job(JobError),
     /// What was pushed could not be kept.
     #[error("{0}")]
     Source(String),
@@ -38,6 +47,32 @@ pub enum DeployError {
     /// The database's refusal.
     #[error(transparent)]
     Store(StoreError),
+}
+
+/// A release phase that failed: facts for `messages.rs`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhaseFailure {
+    /// Its job.
+    pub job: JobId,
+    /// How it ended.
+    pub end: JobEnd,
+    /// How long it was given.
+    pub limit: Duration,
+    /// Why, if it never ran.
+    pub detail: Option<String>,
+    /// The last lines it wrote, oldest first.
+    pub last_lines: Vec<String>,
+}
+
+impl From<JobError> for DeployError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Invalid(invalid) => Self::Invalid(invalid),
+            JobError::Release(error) => error.into(),
+            JobError::Store(error) => error.into(),
+            other => Self::Job(other),
+        }
+    }
 }
 
 impl From<StoreError> for DeployError {

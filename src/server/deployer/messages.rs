@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::server::domain::{Exit, ExitReason, HealthCheck, Workload};
+use crate::server::domain::{Exit, ExitReason, HealthCheck, Outcome, Workload};
 
 use super::wishes::{HEALTH_PATH, HEALTH_TIMEOUT};
-use super::{DeployError, FailedCheck, RolloutFailure};
+use super::{DeployError, FailedCheck, PhaseFailure, RolloutFailure};
 
 /// "Starting web (1 replica) and worker (2 replicas) beside what runs."
 pub(super) fn starting(raise: &[Workload]) -> String {
@@ -38,10 +38,53 @@ pub(super) fn reason(failure: &RolloutFailure) -> String {
     }
 }
 
+/// "Running the release phase: bin/migrate"
+pub(super) fn releasing(line: &str) -> String {
+    format!("Running the release phase: {line}")
+}
+
+/// One line: what became of the release phase.
+pub(super) fn phase_reason(failure: &PhaseFailure) -> String {
+    let code = failure.end.code.unwrap_or_default();
+    match (failure.end.outcome, &failure.detail) {
+        (Outcome::OOMKilled, _) => "the release phase was killed for using more memory than its size".to_owned(),
+        (Outcome::TimedOut, _) => format!("the release phase was not done within {}", shown(failure.limit)),
+        (Outcome::Error, _) => format!("the release phase ended with code {code}"),
+        (Outcome::NotStarted, Some(why)) => format!("the release phase could not be started: {why}"),
+        (other, _) => format!("the release phase did not end well ({})", other.as_str()),
+    }
+}
+
+fn explain_phase(failure: &PhaseFailure) -> String {
+    let mut text = String::new();
+    let _ = match failure.last_lines.len() {
+        0 => writeln!(text, "\nIt wrote nothing to its standard output or error."),
+        count => writeln!(text, "\nIts last {count} lines:"),
+    };
+    for line in &failure.last_lines {
+        let _ = writeln!(text, "    {line}");
+    }
+    let fix = match failure.end.outcome {
+        Outcome::OOMKilled => "Make the replicas larger: `gigalixir ps:scale --size 1`.",
+        Outcome::TimedOut => "Do what takes long in a job of its own: `gigalixir run --timeout 3600 …`.",
+        _ => "Check the `release` line of the Procfile, and that what it needs (a database?) can be reached.",
+    };
+    let _ = writeln!(text, "\nWhat you can try:\n  1. {fix}");
+    let _ = writeln!(text, "  2. Read all it said: `gigalixir jobs:logs {}`.", failure.job);
+    text.push_str(
+        "\nNo new replica was started. What the phase has done until then, such as migrations, stays done.\n",
+    );
+    text
+}
+
 /// The whole story, for the terminal of who waits; ends with a line end.
 pub fn explain(error: &DeployError) -> String {
     let mut text = format!("The new release was not made live: {error}.\n");
-    let DeployError::Unhealthy(failure) = error else { return text };
+    let failure = match error {
+        DeployError::Unhealthy(failure) => failure,
+        DeployError::ReleasePhase(failure) => return text + &explain_phase(failure),
+        _ => return text,
+    };
     if let Some(instance) = &failure.instance {
         // Writing to a string cannot fail.
         let _ = match failure.last_lines.len() {

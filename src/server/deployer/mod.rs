@@ -36,13 +36,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::server::domain::{App, AppId, AppName, Hostname, Instance, RouteTable};
+use crate::server::jobs::Jobs;
 use crate::server::progress::Progress;
 use crate::server::releases::Releases;
 use crate::server::runtime::Runtime;
 use crate::server::store::Store;
 
 pub use changes::{BeforeCommit, Deploy, Deployed};
-pub use error::DeployError;
+pub use error::{DeployError, PhaseFailure};
 pub use health::{FailedCheck, RolloutFailure};
 pub use ports::{AppLog, Drains};
 pub use recovery::{Recovered, RefToMove};
@@ -101,6 +102,8 @@ pub struct Rooms {
     pub drains: Arc<dyn Drains>,
     /// The apps' logs.
     pub log: Arc<dyn AppLog>,
+    /// One-off, scheduled and release-phase jobs.
+    pub jobs: Jobs,
 }
 
 /// Makes releases run. Cheap to clone.

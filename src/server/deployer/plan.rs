@@ -57,8 +57,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::server::domain::Stack;
-    use crate::server::domain::{AppName, HealthCheck, ProcessType, ReleaseVersion, Size, SlugDigest};
+    use crate::server::domain::{AppName, HealthCheck, Lifetime, ProcessType, ReleaseVersion, Size, SlugDigest, Stack};
 
     fn workload(process: &str, generation: i64, replicas: u32, milli: u32) -> Workload {
         Workload {
@@ -72,9 +71,11 @@ mod tests {
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
             stack: Stack::local(),
             command: "run".to_owned(),
+            arguments: Vec::new(),
             env: BTreeMap::new(),
             size: Size::from_milli(milli),
             health: HealthCheck::Tcp,
+            lifetime: Lifetime::Service,
         }
     }
 

@@ -78,7 +78,7 @@ impl Deployer {
         // Listed first and looked up then: what was made meanwhile is known, for it is known before it is made.
         let instances = self.0.rooms.runtime.instances().await?;
         let strangers: BTreeSet<_> = instances.into_iter().map(|instance| instance.workload).collect();
-        for id in strangers.into_iter().filter(|id| !self.0.fleet.knows(id)) {
+        for id in strangers.into_iter().filter(|id| !self.0.fleet.knows(id) && !self.0.rooms.jobs.knows(id)) {
             tracing::warn!(workload = %id, "Removing replicas that the database does not know.");
             self.0.rooms.runtime.remove(&id, self.0.settings.grace).await?;
         }

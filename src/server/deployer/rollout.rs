@@ -6,11 +6,13 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use crate::server::domain::{App, Formation, Workload};
+use crate::server::domain::{App, Formation, JobState, Outcome, Workload};
+use crate::server::jobs::Phase;
 use crate::server::progress::Progress;
 use crate::server::steps;
 use crate::server::store::{Commit, Operation, StoreError, WorkloadState};
 
+use super::error::PhaseFailure;
 use super::health::{FailedCheck, RolloutFailure, Verdict, blame, judge};
 use super::plan::Plan;
 use super::{BeforeCommit, DeployError, Deployer};
@@ -21,6 +23,8 @@ const LAST_LINES: usize = 50;
 /// An operation that has begun, with all it needs.
 pub(super) struct Rollout {
     pub(super) operation: Operation,
+    /// What runs before the new replicas.
+    pub(super) phase: Option<Phase>,
     pub(super) plan: Plan,
     /// Wished from the commit on.
     pub(super) formation: Formation,
@@ -53,6 +57,10 @@ impl Deployer {
     }
 
     async fn up_to_commit(&self, app: &App, rollout: &mut Rollout, progress: &Progress) -> Result<(), DeployError> {
+        if let Some(phase) = rollout.phase.take() {
+            self.release_phase(app, phase, progress).await?;
+        }
+        steps::reached("release.phase_done");
         let Rollout { operation, plan, .. } = rollout;
         steps::reached("deploy.started");
         if !plan.raise.is_empty() {
@@ -75,6 +83,21 @@ impl Deployer {
         self.0.rooms.store.commit(operation, commit).await?;
         steps::reached("deploy.committed");
         Ok(())
+    }
+
+    /// Runs to its end what the Procfile wants run before the new replicas.
+    async fn release_phase(&self, app: &App, phase: Phase, progress: &Progress) -> Result<(), DeployError> {
+        progress.line(super::messages::releasing(&phase.line)).await;
+        let (job, last_lines) = self.0.rooms.jobs.release(app, phase, progress).await?;
+        match job.state {
+            JobState::Ended(end) if end.outcome == Outcome::Completed => Ok(()),
+            _ if progress.cancelled().is_cancelled() => Err(DeployError::Cancelled),
+            JobState::Ended(end) => {
+                let (job, limit, detail) = (job.id, job.limit, job.detail);
+                Err(DeployError::ReleasePhase(Box::new(PhaseFailure { job, end, limit, detail, last_lines })))
+            }
+            JobState::Queued | JobState::Running => Err(DeployError::Interrupted),
+        }
     }
 
     /// Wishes are durable before the runtime hears of them: nothing can run that the next server would not know.
@@ -130,6 +153,7 @@ impl Deployer {
     fn swap(&self, app: &App, rollout: &Rollout) {
         let Rollout { operation, plan, deployed, .. } = rollout;
         self.0.fleet.commit(&app.name, operation.id.0, plan, *deployed);
+        self.0.rooms.jobs.schedules_changed();
         steps::reached("deploy.swapped");
         for (id, _) in &plan.resize {
             let (this, id) = (self.clone(), id.clone());

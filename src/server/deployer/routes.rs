@@ -54,9 +54,11 @@ mod tests {
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
             stack: Stack::local(),
             command: "run".to_owned(),
+            arguments: Vec::new(),
             env: BTreeMap::new(),
             size: Size::from_milli(500),
             health: HealthCheck::Tcp,
+            lifetime: crate::server::domain::Lifetime::Service,
         }
     }
 

@@ -57,7 +57,8 @@ impl Deployer {
             plan::rescale(&self.0.fleet.serving(app), wanted)
         };
         let plan = plan(&operation);
-        let rollout = Rollout { operation, plan, formation, deployed, timeout: rules.timeout, before_commit: None };
+        let rollout =
+            Rollout { operation, phase: None, plan, formation, deployed, timeout: rules.timeout, before_commit: None };
         self.roll_out(app, rollout, &Progress::silent()).await
     }
 }
@@ -65,10 +66,10 @@ impl Deployer {
 /// Once there is code, only what its Procfile names can be scaled.
 fn check_processes(counts: &BTreeMap<ProcessType, u32>, live: Option<&Release>) -> Result<(), Invalid> {
     let Some(slug) = live.and_then(|release| release.slug.as_ref()) else { return Ok(()) };
-    match counts.keys().find(|process| !slug.processes.contains_key(process)) {
+    match counts.keys().find(|process| slug.services().all(|(known, _)| known != *process)) {
         None => Ok(()),
         Some(unknown) => {
-            let known: Vec<_> = slug.processes.keys().map(ProcessType::as_str).collect();
+            let known: Vec<_> = slug.services().map(|(process, _)| process.as_str()).collect();
             let known = known.join(", ");
             Err(Invalid::new("replicas", format!("of `{unknown}`: there is no such process type, only {known}")))
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::server::domain::{
-    AppName, ConfigVars, Formation, HealthCheck, Hostname, Invalid, ProcessType, ReleaseVersion, Slug, Workload,
-    WorkloadId,
+    AppName, ConfigVars, Formation, HealthCheck, Hostname, Invalid, Lifetime, ProcessType, ReleaseVersion, Slug,
+    Workload, WorkloadId,
 };
 use crate::server::releases::{AppSecrets, environment};
 
@@ -63,7 +63,7 @@ impl HealthRules {
     }
 }
 
-/// One workload per process type of the slug, as many replicas as the formation says (perhaps none).
+/// One workload per process type of the slug that runs on and on, as many replicas as the formation says (perhaps none).
 pub(super) fn workloads(
     subject: Subject<'_>,
     formation: &Formation,
@@ -84,11 +84,13 @@ pub(super) fn workloads(
         slug: slug.digest.clone(),
         stack: slug.stack.clone(),
         command: command.clone(),
+        arguments: Vec::new(),
         env: env.clone(),
         size: formation.size,
         health: health(process),
+        lifetime: Lifetime::Service,
     };
-    slug.processes.iter().map(one).collect()
+    slug.services().map(one).collect()
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub enum InstanceState {
     Crashed,
     /// It was told to end.
     Stopping,
+    /// It ran once and has ended; `last_exit` tells how.
+    Ended,
 }
 
 /// How a run ended.
@@ -63,4 +65,8 @@ pub enum ExitReason {
     Error,
     /// The kernel killed it for passing its memory limit.
     OOMKilled,
+    /// It was ended for passing its time limit.
+    TimedOut,
+    /// Nobody saw its end: the machine went down, or what watched it was killed.
+    Lost,
 }

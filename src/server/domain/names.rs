@@ -117,6 +117,21 @@ impl ProcessType {
         Self("web".into())
     }
 
+    /// `release`: runs once in each deploy of new code, before the new replicas.
+    pub fn release() -> Self {
+        Self("release".into())
+    }
+
+    /// `run`: what a person's one-off jobs are called.
+    pub fn run() -> Self {
+        Self("run".into())
+    }
+
+    /// `cron`: what scheduled jobs are called.
+    pub fn cron() -> Self {
+        Self("cron".into())
+    }
+
     /// Whether visitors are routed to it.
     pub fn is_web(&self) -> bool {
         self.as_str() == "web"

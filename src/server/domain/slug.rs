@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Invalid, ProcessType, Stack};
+use super::{Invalid, ProcessType, SchedulePlan, Stack};
 
 /// A built app: an immutable `.tar.gz` that unpacks to `/app`, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,21 @@ pub struct Slug {
     pub customer_app_version: Option<String>,
     /// The buildpack's capabilities file, as it was (contract: `{"distillery": {"eval": …}}`).
     pub capabilities: serde_json::Value,
+    /// The schedules that its `app.json` names.
+    #[serde(default)]
+    pub schedules: Vec<SchedulePlan>,
+}
+
+impl Slug {
+    /// The process types that run on and on, with their commands: all but the release phase.
+    pub fn services(&self) -> impl Iterator<Item = (&ProcessType, &String)> + Clone {
+        self.processes.iter().filter(|(process, _)| **process != ProcessType::release())
+    }
+
+    /// What runs in a deploy before the new replicas.
+    pub fn release_phase(&self) -> Option<&str> {
+        self.processes.get(&ProcessType::release()).map(String::as_str)
+    }
 }
 
 /// What a slug is.

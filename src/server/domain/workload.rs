@@ -40,6 +40,9 @@ pub struct Workload {
     pub stack: Stack,
     /// A shell command line from the Procfile, run by `bash` *inside* the instance.
     pub command: String,
+    /// The line's `$1`, `$2` …: words that no shell reads again.
+    #[serde(default)]
+    pub arguments: Vec<String>,
     /// The environment: the platform's variables and the app's config, merged. Secret. The runtime adds what only it
     /// knows per instance: `PORT`, `HOST_INDEX`, `HOSTNAME`, `MY_POD_IP`, and names built from them.
     pub env: BTreeMap<String, String>,
@@ -47,12 +50,29 @@ pub struct Workload {
     pub size: Size,
     /// When an instance counts as ready.
     pub health: HealthCheck,
+    /// How often an instance runs.
+    #[serde(default)]
+    pub lifetime: Lifetime,
 }
 
 impl fmt::Debug for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Workload({} {} x{})", self.id, self.release, self.replicas)
     }
+}
+
+/// How often an instance runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// Again and again: what ends is started anew.
+    #[default]
+    Service,
+    /// Once, whatever happens. Its process is ended after `limit`, whether a server is there or not; how it ended is
+    /// kept until the workload is removed.
+    Once {
+        /// How long its process may run.
+        limit: Duration,
+    },
 }
 
 /// When an instance counts as ready.

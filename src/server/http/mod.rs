@@ -20,6 +20,7 @@ pub mod extract;
 pub mod git;
 mod health;
 mod inside;
+mod jobs;
 mod logs;
 mod maintenance;
 mod mfa;
@@ -30,6 +31,7 @@ mod ps;
 mod releases;
 mod replica;
 pub mod routes;
+mod schedules;
 mod serve;
 mod slugs;
 mod ssh;
@@ -138,6 +140,8 @@ fn routes() -> Routes<Doors> {
         .merge(config::routes())
         .merge(releases::routes())
         .merge(logs::routes())
+        .merge(jobs::routes())
+        .merge(schedules::routes())
         .merge(domains::routes())
         .merge(drains::routes())
         .merge(canaries::routes())

@@ -48,6 +48,8 @@ impl World {
 
     fn workload(&self, replicas: u32) -> Workload {
         Workload {
+            arguments: Vec::new(),
+            lifetime: Default::default(),
             id: WorkloadId { app: self.app.name.clone(), process: ProcessType::web(), generation: 1 },
             release: ReleaseVersion(1),
             replicas,

@@ -93,6 +93,7 @@ mod tests {
             customer_app_name: (kind == SlugKind::Release).then(|| "my_shop".to_owned()),
             customer_app_version: None,
             capabilities,
+            schedules: Vec::new(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! A runtime without processes, for tests: it honours what the port documents, and its instances do what the first word
 //! of their command says.
 //!
-//! - `serve`: ready at once;  `hang`: starts and never is ready;  `crash`: ends with code 1 before it was ready.
+//! - `serve`: ready at once;  `hang`: starts and never is ready;  `crash`: ends with code 1 before it was ready. What runs
+//!   once ends by that for good, and with code 0 by `done`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use crate::server::domain::{Exit, ExitReason, Instance, InstanceState, Workload, WorkloadId};
+use crate::server::domain::{Exit, ExitReason, Instance, InstanceState, Lifetime, Workload, WorkloadId};
 
 use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError};
@@ -67,7 +68,14 @@ impl Memory {
             last_exit: None,
         };
         self.tell(InstanceEvent::Changed(instance.clone()));
-        match workload.command.split(' ').next() {
+        let word = workload.arguments.first().map_or(workload.command.as_str(), String::as_str).split(' ').next();
+        let once = workload.lifetime != Lifetime::Service;
+        match word {
+            Some(word @ ("crash" | "done")) if once => {
+                let (code, reason) = if word == "done" { (0, ExitReason::Completed) } else { (1, ExitReason::Error) };
+                instance.state = InstanceState::Ended;
+                instance.last_exit = Some(Exit { code, reason, at: Timestamp::now() });
+            }
             Some("serve") => instance.state = InstanceState::Ready,
             Some("crash") => {
                 instance.state = InstanceState::Crashed;
@@ -135,6 +143,9 @@ impl Runtime for Memory {
         let Some(instance) = instances.values_mut().find(|one| one.workload == *id && one.name == name) else {
             return Ok(false);
         };
+        if instance.state == InstanceState::Ended {
+            return Ok(false);
+        }
         self.tell(InstanceEvent::Gone(instance.clone()));
         let port = self.ports.fetch_add(1, Ordering::Relaxed);
         instance.name = format!("{name}-again");

@@ -34,6 +34,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Makes exactly `workload.replicas` instances of this generation exist, starting or stopping as needed; surplus
     /// instances go highest index first. Idempotent. Returns when the wish is durable and the instances are on their
     /// way, not when they are ready. A generation's slug, command and environment never change between calls.
+    ///
+    /// An instance that runs once ([`Lifetime::Once`](super::domain::Lifetime)) is never started anew, whatever ends it;
+    /// its end is told after all it said was handed on, and kept until it is removed.
     async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError>;
 
     /// Ends every instance of a generation (SIGTERM, and after `grace` SIGKILL) and frees all it had. Returns when
@@ -41,7 +44,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn remove(&self, id: &WorkloadId, grace: Duration) -> Result<(), RuntimeError>;
 
     /// Ends one instance (SIGTERM, and after `grace` SIGKILL) and puts a new one of the same index in its place. False
-    /// if there is none of that name that is not on its way out already. Returns when the new one is on its way.
+    /// if there is none of that name that is not on its way out already, or if it runs once. Returns when the new one is
+    /// on its way.
     async fn replace(&self, id: &WorkloadId, name: &str, grace: Duration) -> Result<bool, RuntimeError>;
 
     /// Every instance that exists, those taken over from an earlier server included.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc};
 
 use super::InstanceEvent;
-use crate::server::domain::{AppName, Instance, LogLine, LogSource};
+use crate::server::domain::{Instance, LogLine, LogSource, WorkloadId};
 
 const EVENTS: usize = 1024;
 
@@ -16,11 +16,11 @@ pub(super) struct Roster {
     events: broadcast::Sender<InstanceEvent>,
     instances: Mutex<BTreeMap<String, Instance>>,
     /// Where the apps' lines go.
-    pub(super) logs: mpsc::Sender<(AppName, LogLine)>,
+    pub(super) logs: mpsc::Sender<(WorkloadId, LogLine)>,
 }
 
 impl Roster {
-    pub(super) fn new(logs: mpsc::Sender<(AppName, LogLine)>) -> Self {
+    pub(super) fn new(logs: mpsc::Sender<(WorkloadId, LogLine)>) -> Self {
         Self { events: broadcast::Sender::new(EVENTS), instances: Mutex::default(), logs }
     }
 
@@ -46,8 +46,8 @@ impl Roster {
     }
 
     /// A line of the platform in an app's log; lost if the log cannot keep up.
-    pub(super) fn say(&self, app: &AppName, text: String) {
+    pub(super) fn say(&self, workload: &WorkloadId, text: String) {
         let line = LogLine { at: Timestamp::now(), source: LogSource::Platform, text };
-        let _ = self.logs.try_send((app.clone(), line));
+        let _ = self.logs.try_send((workload.clone(), line));
     }
 }

@@ -63,9 +63,11 @@ mod tests {
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
             stack: Stack::local(),
             command: "true".to_owned(),
+            arguments: Vec::new(),
             env: config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             size: Size::from_milli(500),
             health: HealthCheck::Tcp,
+            lifetime: Lifetime::Service,
         };
         let ip = IpAddr::V4(Ipv4Addr::new(127, 64, 0, 9));
         environment(&workload, &Place { name: "shop-web-7-x", index: 2, ip, port: 12345 })

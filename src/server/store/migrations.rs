@@ -10,8 +10,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_apps.sql"),
     include_str!("migrations/0003_account_extras.sql"),
     include_str!("migrations/0004_app_extras.sql"),
-    include_str!("migrations/0007_usage_and_drains.sql"),
-    include_str!("migrations/0010_ssh.sql"),
+    include_str!("migrations/0005_jobs.sql"),
+    include_str!("migrations/0006_usage_and_drains.sql"),
+    include_str!("migrations/0007_ssh.sql"),
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use crate::server::domain::{AppId, AppName, Formation, ProcessType, ReleaseState
 use super::activity::record;
 use super::releases::{insert, set_state};
 use super::rows::{parsed, taken, to_json};
+use super::schedules::follow_code;
 use super::{NewRelease, Store, StoreError};
 
 /// An operation's row; the generation of the workloads it makes.
@@ -120,6 +121,7 @@ impl Store {
             let app = operation.app;
             if let Some(version) = operation.release {
                 make_live(tx, app, version)?;
+                follow_code(tx, app, version, &operation.by)?;
             }
             let formation = to_json(&commit.formation)?;
             tx.execute("UPDATE apps SET formation = ?2 WHERE id = ?1", params![app.0, formation])?;
@@ -281,6 +283,7 @@ mod tests {
             customer_app_name: None,
             customer_app_version: None,
             capabilities: serde_json::json!({}),
+            schedules: Vec::new(),
         };
         store.record_slug(app, slug).await.unwrap()
     }

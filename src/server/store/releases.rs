@@ -66,7 +66,7 @@ pub struct NewRelease {
 const SELECT: &str = "SELECT r.app, r.version, r.rollback_id, r.slug, r.config, r.summary, r.created_by, r.created_at, r.state,
       coalesce((SELECT s.formation FROM scalings AS s WHERE s.app = r.app AND s.release = r.version ORDER BY s.id DESC LIMIT 1),
                r.formation) AS formation,
-      digest, size, sha, stack, kind, processes, customer_app_name, customer_app_version, capabilities
+      digest, size, sha, stack, kind, processes, customer_app_name, customer_app_version, capabilities, schedules
     FROM releases AS r LEFT JOIN slugs ON slugs.id = r.slug ";
 
 impl Store {

@@ -21,9 +21,10 @@ impl Store {
         self.write(move |tx| {
             let id = tx
                 .prepare_cached(
-                    "INSERT INTO slugs (app, digest, size, sha, stack, kind, processes, customer_app_name, customer_app_version, capabilities)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                     ON CONFLICT (app, digest, sha, stack) DO UPDATE SET size = excluded.size RETURNING id",
+                    "INSERT INTO slugs (app, digest, size, sha, stack, kind, processes, customer_app_name, customer_app_version, capabilities, schedules)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                     ON CONFLICT (app, digest, sha, stack) DO UPDATE SET size = excluded.size, schedules = excluded.schedules
+                     RETURNING id",
                 )?
                 .query_row(
                     params![
@@ -37,6 +38,7 @@ impl Store {
                         slug.customer_app_name,
                         slug.customer_app_version,
                         to_json(&slug.capabilities)?,
+                        to_json(&slug.schedules)?,
                     ],
                     |row| row.get(0),
                 )?;
@@ -58,12 +60,13 @@ impl Store {
         .await
     }
 
-    /// The archives that somebody may still ask for: those of live releases, of workloads, of pushes under way, and of
+    /// The archives that somebody may still ask for: those of live releases, of workloads, of jobs, of pushes under way, and of
     /// each app's newest `releases` releases, if not made before `since`.
     pub async fn slugs_to_keep(&self, releases: u32, since: Timestamp) -> Result<HashSet<SlugDigest>, StoreError> {
         self.read(move |db| {
             let mut query = db.prepare_cached(
                 "SELECT digest FROM workloads
+                 UNION SELECT digest FROM jobs WHERE state IN ('queued', 'running')
                  UNION SELECT digest FROM slugs WHERE NOT EXISTS (SELECT 1 FROM releases WHERE releases.slug = slugs.id)
                  UNION SELECT slugs.digest FROM releases AS r JOIN slugs ON slugs.id = r.slug
                    WHERE r.state IN ('live', 'deploying') OR (r.created_at >= ?2 AND
@@ -90,5 +93,6 @@ pub(super) fn slug(row: &Row<'_>) -> Result<Slug, StoreError> {
         customer_app_name: row.get("customer_app_name")?,
         customer_app_version: row.get("customer_app_version")?,
         capabilities: json(row, "capabilities")?,
+        schedules: json(row, "schedules")?,
     })
 }

@@ -31,7 +31,7 @@ struct World {
     log: Arc<Log>,
     gate: Arc<Gate>,
     app: App,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -43,12 +43,15 @@ impl World {
         let app = releases.create_app(owner, name, stack).await.unwrap();
         let gate = Arc::new(Gate(Semaphore::new(Semaphore::MAX_PERMITS)));
         let (runtime, log) = (Arc::new(Memory::new()), Arc::new(Log::default()));
-        Self { store, releases, runtime, log, gate, app, _folder: folder }
+        Self { store, releases, runtime, log, gate, app, folder }
     }
 
     /// A server that has started.
     async fn server(&self) -> Deployer {
+        let (runtime, folder) = (self.runtime.clone(), self.folder.path());
+        let jobs = crate::server::jobs::testing::jobs(&self.store, &self.releases, runtime, folder).await;
         let rooms = Rooms {
+            jobs,
             store: self.store.clone(),
             releases: self.releases.clone(),
             runtime: self.runtime.clone(),
@@ -140,6 +143,7 @@ fn slug(procfile: &str) -> Slug {
         customer_app_name: None,
         customer_app_version: None,
         capabilities: serde_json::Value::Null,
+        schedules: Vec::new(),
     }
 }
 

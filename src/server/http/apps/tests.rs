@@ -67,6 +67,7 @@ fn settings(domain: Hostname) -> AppSettings {
         domains_per_app: 3,
         people_per_app: 2,
         drains_per_app: 2,
+        schedules_per_app: 2,
         cloud: "local",
         stacks: (stack("debian-12"), vec![stack("debian-13")]),
         domain,
@@ -88,12 +89,14 @@ impl Platform {
         let seals = Sealed(Sealer::open(&folder.path().join("key")).unwrap());
         let releases = Releases::new(store.clone(), Arc::new(seals), Keep::default());
         let runtime = Arc::new(Memory::new());
+        let jobs = crate::server::jobs::testing::jobs(&store, &releases, runtime.clone(), folder.path()).await;
         let rooms = deployer::Rooms {
             store: store.clone(),
             releases: releases.clone(),
             runtime: runtime.clone(),
             drains: Arc::new(NobodyVisits),
             log: Arc::new(AppLogs(logs.clone())),
+            jobs: jobs.clone(),
         };
         let deployer = Deployer::new(rooms, deployer::Settings::new(domain.clone()));
         deployer.recover().await.unwrap();
@@ -108,6 +111,7 @@ impl Platform {
             store: store.clone(),
             releases: releases.clone(),
             deployer: deployer.clone(),
+            jobs,
             logs: logs.clone(),
             drains: Drains::start(store.clone(), sealer.clone(), logs.clone(), drains).await.unwrap(),
             repositories: Arc::new(Folders(repositories.clone())),
@@ -237,6 +241,7 @@ impl Platform {
             customer_app_name: Some("hill".to_owned()),
             customer_app_version: Some(format!("0.1.{sha}")),
             capabilities: Value::Null,
+            schedules: Vec::new(),
         };
         let id = self.store.record_slug(app.id, slug.clone()).await.unwrap();
         let deploy = Deploy { app: app.id, slug: (id, slug), by: ANN.to_owned(), push: None, before_commit: None };

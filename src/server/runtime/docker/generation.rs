@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::engine::Found;
 use super::replica::{Place, Replica};
 use super::shared::Shared;
-use crate::server::domain::{Workload, WorkloadId};
+use crate::server::domain::{Lifetime, Workload, WorkloadId};
 use crate::server::runtime::generations::Order;
 use crate::server::runtime::{RuntimeError, files, spec};
 
@@ -115,6 +115,9 @@ impl Generation {
 
     /// The wish stays as it is, so a server that is killed in between makes the new one at its next start.
     async fn replace(&mut self, name: &str, grace: Duration) -> Result<bool, RuntimeError> {
+        if self.workload.as_ref().is_some_and(|workload| workload.lifetime != Lifetime::Service) {
+            return Ok(false);
+        }
         let place = self.replicas.iter().find(|(_, replica)| replica.name == name).map(|(index, _)| *index);
         let Some(replica) = place.and_then(|index| self.replicas.remove(&index)) else { return Ok(false) };
         replica.stop.send_replace(Some(grace));

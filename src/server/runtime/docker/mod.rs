@@ -69,7 +69,7 @@ impl Docker {
     pub async fn start(
         config: DockerConfig,
         slugs: Arc<dyn SlugSource>,
-        logs: mpsc::Sender<(AppName, LogLine)>,
+        logs: mpsc::Sender<(WorkloadId, LogLine)>,
     ) -> Result<Arc<Self>, RuntimeError> {
         let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
         disk::make(&config.dir).map_err(unusable)?;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::engine::Engine;
-use crate::server::domain::{AppName, LogLine, LogSource};
+use crate::server::domain::{LogLine, LogSource, WorkloadId};
 use crate::server::runtime::files;
 
 /// Lines handed on together.
@@ -26,9 +26,9 @@ pub(super) struct Output {
     /// The container's id.
     pub(super) container: String,
     pub(super) file: PathBuf,
-    pub(super) app: AppName,
+    pub(super) workload: WorkloadId,
     pub(super) source: LogSource,
-    pub(super) logs: mpsc::Sender<(AppName, LogLine)>,
+    pub(super) logs: mpsc::Sender<(WorkloadId, LogLine)>,
 }
 
 /// How far a container's output was handed on.
@@ -100,11 +100,11 @@ impl Output {
             let Ok(permits) = self.logs.reserve_many(batch.len()).await else { return };
             for (permit, (at, text, after)) in permits.zip(batch) {
                 let text = String::from_utf8_lossy(text).into_owned();
-                permit.send((self.app.clone(), LogLine { at: *at, source: self.source.clone(), text }));
+                permit.send((self.workload.clone(), LogLine { at: *at, source: self.source.clone(), text }));
                 position.clone_from(after);
             }
             if let Err(error) = files::write_json(&self.file, position, false) {
-                tracing::error!(app.name = %self.app, "output may be seen twice: {error}");
+                tracing::error!(app.name = %self.workload.app, "output may be seen twice: {error}");
             }
         }
         lines.whole.clear();

@@ -17,7 +17,7 @@ use super::networks::Lease;
 use super::output::Output;
 use super::shared::Shared;
 use super::spec::{self, APP_FOLDER, INDEX, LAST_EXIT, PLATFORM, PORT, RESTARTS, Run};
-use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState, LogSource, Workload};
+use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState, Lifetime, LogSource, Workload};
 use crate::server::runtime::files as disk;
 use crate::server::runtime::stop::{self, Stop};
 use crate::server::runtime::{RuntimeError, health};
@@ -29,6 +29,8 @@ const GOOD_RUN: Duration = Duration::from_secs(60);
 /// As a shell says: found, but could not be run.
 const CANNOT_RUN: i32 = 126;
 /// Between tries to remove what cannot be removed.
+/// Between SIGTERM and SIGKILL for what has passed its time limit.
+const LIMIT_GRACE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(5);
 
 type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send + Sync>>;
@@ -87,6 +89,12 @@ impl Replica {
                 Err(error) => self.cannot_start(&error),
             };
             if self.stop.borrow().is_some() {
+                return self.free().await;
+            }
+            if self.workload.lifetime != Lifetime::Service {
+                self.instance.last_exit = Some(exit);
+                self.turn(InstanceState::Ended);
+                stop::told(&mut self.stop).await;
                 return self.free().await;
             }
             if begun.elapsed() >= GOOD_RUN {
@@ -162,6 +170,8 @@ impl Replica {
         self.ask();
         let mut stop = self.stop.clone();
         let mut deadline: Option<Instant> = None;
+        let limit = self.limit();
+        let mut timed_out = false;
         let mut ended = std::pin::pin!(shared.engine.ended(container));
         let exit = loop {
             tokio::select! {
@@ -172,6 +182,12 @@ impl Replica {
                     deadline = Some(Instant::now() + grace);
                     self.signal(container, "SIGTERM").await;
                 }
+                () = sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() && deadline.is_none() => {
+                    self.say(format!("{} has run as long as it may, and is ended", self.label()));
+                    timed_out = true;
+                    deadline = Some(Instant::now() + LIMIT_GRACE);
+                    self.signal(container, "SIGTERM").await;
+                }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     self.say(format!("{} did not end in time and was killed (SIGKILL)", self.label()));
                     self.signal(container, "SIGKILL").await;
@@ -180,7 +196,14 @@ impl Replica {
             }
         };
         let _ = output.await;
-        exit
+        if timed_out { Exit { reason: ExitReason::TimedOut, ..exit } } else { exit }
+    }
+
+    /// When its time is up, if it runs once. While no server is there nobody looks; the next one does at once.
+    fn limit(&self) -> Option<Instant> {
+        let Lifetime::Once { limit } = self.workload.lifetime else { return None };
+        let run = self.instance.started_at.and_then(|begin| Timestamp::now().duration_since(begin).try_into().ok());
+        Some(Instant::now() + limit.saturating_sub(run.unwrap_or_default()))
     }
 
     async fn signal(&self, container: &str, signal: &str) {
@@ -195,7 +218,7 @@ impl Replica {
             engine: self.shared.engine.clone(),
             container: container.to_owned(),
             file: self.shared.position(name),
-            app: workload.app.clone(),
+            workload: workload.clone(),
             source: LogSource::Instance { name: name.clone(), process: workload.process.clone(), index: *index },
             logs: self.shared.roster.logs.clone(),
         }
@@ -217,7 +240,7 @@ impl Replica {
     }
 
     fn say(&self, text: String) {
-        self.shared.roster.say(&self.instance.workload.app, text);
+        self.shared.roster.say(&self.instance.workload, text);
     }
 
     fn turn(&mut self, state: InstanceState) {

@@ -63,7 +63,7 @@ pub(super) fn container(run: &Run<'_>) -> ContainerCreateBody {
         user: Some(format!("{UID}:{UID}")),
         working_dir: own(APP_FOLDER),
         entrypoint: Some(vec!["/bin/bash".to_owned(), format!("{PLATFORM}/init")]),
-        cmd: Some(vec![run.workload.command.clone()]),
+        cmd: Some([&run.workload.command].into_iter().chain(&run.workload.arguments).cloned().collect()),
         env: Some(env.into_iter().filter(|(name, _)| !name.is_empty()).map(|(k, v)| format!("{k}={v}")).collect()),
         labels: Some(labels(run)),
         volumes: Some([PLATFORM, APP_FOLDER, "/tmp"].map(str::to_owned).to_vec()),

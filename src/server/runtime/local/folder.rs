@@ -19,13 +19,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub(super) use super::super::files::*;
 use crate::server::confine::Limits;
 use crate::server::confine::enter::Limit;
-use crate::server::domain::{ProcessType, Size};
+use crate::server::domain::{Lifetime, ProcessType, Size};
 
 pub(super) const WORKLOAD: &str = "workload.json";
 pub(super) const SPEC: &str = "spec.json";
@@ -47,6 +48,12 @@ pub(super) struct Spec {
     pub(super) index: u32,
     /// The Procfile line.
     pub(super) command: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub(super) arguments: Vec<String>,
+    /// Whether it is started anew when it ends.
+    #[serde(default)]
+    pub(super) lifetime: Lifetime,
     /// The whole environment. Secret.
     pub(super) env: BTreeMap<String, String>,
     /// Its number on this machine: the port it is given, and what its address is made of.
@@ -63,6 +70,14 @@ impl Spec {
     /// `web.1`
     pub(super) fn label(&self) -> String {
         format!("{}.{}", self.process, self.index)
+    }
+
+    /// How long its process may run, if it runs once.
+    pub(super) fn once(&self) -> Option<Duration> {
+        match self.lifetime {
+            Lifetime::Service => None,
+            Lifetime::Once { limit } => Some(limit),
+        }
     }
 
     /// What bounds each of its processes: where there is no control group, memory as well.

@@ -19,7 +19,7 @@ use super::link;
 use super::replica::Replica;
 use super::shared::Shared;
 use crate::server::confine::Limits;
-use crate::server::domain::{HealthCheck, ReleaseVersion, Workload, WorkloadId};
+use crate::server::domain::{HealthCheck, Lifetime, ReleaseVersion, Workload, WorkloadId};
 
 /// For replicas that go because fewer are wished, or that nobody wishes any more.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
@@ -127,6 +127,9 @@ impl Generation {
         };
         let wish = self.dir.join(WORKLOAD);
         let workload: Workload = blocking("reading what shall run", move || folder::read_json(&wish)).await?;
+        if workload.lifetime != Lifetime::Service {
+            return Ok(false);
+        }
         if let Some(replica) = self.replicas.remove(&index) {
             replica.stop.send_replace(Some(grace));
         }
@@ -183,6 +186,8 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
         process: workload.id.process.clone(),
         index,
         command: workload.command.clone(),
+        arguments: workload.arguments.clone(),
+        lifetime: workload.lifetime,
         env: spec::environment(workload, &place),
         slot,
         epmd_port,

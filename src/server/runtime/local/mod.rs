@@ -47,7 +47,7 @@ use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
-use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Workload, WorkloadId};
+use crate::server::domain::{Instance, InstanceState, LogLine, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -90,7 +90,7 @@ impl Local {
     pub async fn start(
         config: LocalConfig,
         slugs: Arc<dyn SlugSource>,
-        logs: mpsc::Sender<(AppName, LogLine)>,
+        logs: mpsc::Sender<(WorkloadId, LogLine)>,
     ) -> Result<Arc<Self>, RuntimeError> {
         let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
         probe().await.map_err(RuntimeError::Unavailable)?;

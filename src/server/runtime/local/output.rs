@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 
 use super::folder::Spec;
 use super::spool::{Batch, Line, Reader};
-use crate::server::domain::{AppName, LogLine, LogSource};
+use crate::server::domain::{LogLine, LogSource, WorkloadId};
 
 const MOST: usize = 64;
 
 pub(super) struct Output {
     reader: Reader,
-    logs: mpsc::Sender<(AppName, LogLine)>,
-    app: AppName,
+    logs: mpsc::Sender<(WorkloadId, LogLine)>,
+    workload: WorkloadId,
     source: LogSource,
     /// Read and not yet handed on.
     batch: Option<Batch>,
@@ -25,12 +25,12 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn open(
         dir: &Path,
-        logs: &mpsc::Sender<(AppName, LogLine)>,
-        app: &AppName,
+        logs: &mpsc::Sender<(WorkloadId, LogLine)>,
+        workload: &WorkloadId,
         spec: &Spec,
     ) -> io::Result<Self> {
         let source = LogSource::Instance { name: spec.name.clone(), process: spec.process.clone(), index: spec.index };
-        Ok(Self { reader: Reader::open(dir)?, logs: logs.clone(), app: app.clone(), source, batch: None })
+        Ok(Self { reader: Reader::open(dir)?, logs: logs.clone(), workload: workload.clone(), source, batch: None })
     }
 
     /// There may be something new.
@@ -42,7 +42,7 @@ impl Output {
         match self.reader.read(most) {
             Ok(batch) if batch != Batch::default() => self.batch = Some(batch),
             Ok(_) => {}
-            Err(error) => tracing::error!(app.name = %self.app, "output cannot be read: {error}"),
+            Err(error) => tracing::error!(app.name = %self.workload.app, "output cannot be read: {error}"),
         }
     }
 
@@ -60,10 +60,10 @@ impl Output {
         });
         for (permit, line) in permits.zip(notice.into_iter().chain(batch.lines.iter().cloned())) {
             let source = if line.platform { LogSource::Platform } else { self.source.clone() };
-            permit.send((self.app.clone(), LogLine { at: line.at, source, text: line.text }));
+            permit.send((self.workload.clone(), LogLine { at: line.at, source, text: line.text }));
         }
         if let Err(error) = self.reader.acknowledge(batch) {
-            tracing::error!(app.name = %self.app, "output cannot be acknowledged and may be seen twice: {error}");
+            tracing::error!(app.name = %self.workload.app, "output cannot be acknowledged and may be seen twice: {error}");
         }
         self.batch = None;
         self.look();

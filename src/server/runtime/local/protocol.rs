@@ -52,6 +52,8 @@ pub(super) enum Phase {
     Waiting,
     /// It was told to end.
     Stopping,
+    /// It ran once and has ended. The shim keeps the news until it is told to go.
+    Ended,
     /// It has ended and all is freed. The shim leaves.
     Stopped,
 }

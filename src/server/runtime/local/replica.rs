@@ -57,7 +57,7 @@ impl Replica {
         shared.slots.claim(spec.epmd_port);
         // Of sessions of an earlier server.
         Cgroup::at(spec.cgroup.clone()).sweep();
-        let output = Output::open(&dir, &shared.roster.logs, &workload.app, &spec)?;
+        let output = Output::open(&dir, &shared.roster.logs, &workload, &spec)?;
         let instance = Instance {
             name: spec.name.clone(),
             workload,
@@ -94,8 +94,9 @@ impl Replica {
                 let _ = link::kill(&self.dir);
             } else {
                 self.turn(InstanceState::Crashed);
-                let text = format!("{} was lost with its shim and is started anew", self.spec.label());
-                self.shared.roster.say(&self.instance.workload.app, text);
+                let next = if self.spec.once().is_some() { "" } else { " and is started anew" };
+                let text = format!("{} was lost with its shim{next}", self.spec.label());
+                self.shared.roster.say(&self.instance.workload, text);
             }
             self.kill_rest().await;
             if begun.elapsed() > LONGEST_PAUSE {
@@ -123,6 +124,11 @@ impl Replica {
         while !self.stopped {
             tokio::select! {
                 word = link.next() => match word? {
+                    Word::State(state) if state.phase == Phase::Ended => {
+                        // All it said comes before the news of its end.
+                        self.output.finish().await;
+                        self.follow(state);
+                    }
                     Word::State(state) => self.follow(state),
                     Word::Output => self.output.look(),
                 },
@@ -166,6 +172,7 @@ impl Replica {
             Phase::Making => self.turn(InstanceState::Starting),
             Phase::Waiting => self.turn(InstanceState::Crashed),
             Phase::Stopping => self.turn(InstanceState::Stopping),
+            Phase::Ended => self.turn(InstanceState::Ended),
             Phase::Stopped => {
                 // Unless we told it, the machine is going down, or somebody ended the shim; that is not the app's end.
                 self.stopped = self.stop.borrow().is_some();

@@ -178,6 +178,20 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("PUT", "/api/apps/{app}/scale", json!({"replicas": 1}), Collaborator),
         ("PUT", "/api/apps/{app}/restart", json!(null), Collaborator),
         ("DELETE", "/api/apps/{app}/pods/{pod}", json!(null), Collaborator),
+        ("POST", "/api/apps/{app}/run", json!({"command": ["done"]}), Collaborator),
+        ("PUT", "/api/apps/{app}/run", json!({"command": ["hang"]}), Collaborator),
+        ("GET", "/api/apps/{app}/jobs", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/jobs/{job}", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/jobs/{job}/logs", json!(null), Viewer),
+        ("DELETE", "/api/apps/{app}/jobs/{job}", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/schedules", json!(null), Viewer),
+        (
+            "POST",
+            "/api/apps/{app}/schedules",
+            json!({"schedule": "0 3 * * *", "command": ["done"], "name": "x"}),
+            Collaborator,
+        ),
+        ("DELETE", "/api/apps/{app}/schedules/{schedule}", json!(null), Collaborator),
         ("PUT", "/api/apps/{app}/stack", json!({"stack": "debian-12"}), Collaborator),
         ("GET", "/api/apps/{app}/exec", json!(null), Collaborator),
         ("GET", "/api/apps/{app}/tunnel", json!(null), Collaborator),
@@ -244,6 +258,7 @@ async fn everybody_may_what_their_role_may_and_no_more() {
     let mut platform = Platform::new().await;
     platform.ann("POST", "/api/apps", json!({"unique_name": "hill"})).await;
     platform.push("hill", "web: serve", "1").await;
+    platform.ann("POST", "/api/apps/hill/run", json!({"command": ["done"]})).await;
     platform.ann("POST", "/api/apps", json!({"unique_name": "dell"})).await;
     for app in ["hill", "dell"] {
         platform.ann("POST", &format!("/api/apps/{app}/permissions"), json!({"email": BEN})).await;
@@ -271,7 +286,12 @@ async fn check(platform: &Platform, asker: Asker, (method, path, body, whom): (&
         true => path.replace("{pod}", &healthy_pod(platform).await),
         false => path.to_owned(),
     };
-    let path = path.replace("{which}", "1").replace("{canary}", "dell").replace(['{', '}'], "");
+    let path = match path.contains("{job}") {
+        true => path.replace("{job}", &newest_job(platform).await),
+        false => path,
+    };
+    let path =
+        path.replace("{schedule}", "x").replace("{which}", "1").replace("{canary}", "dell").replace(['{', '}'], "");
     let path = path.replace("/logs", "/logs?follow=False").replace("/tunnel", "/tunnel?port=4000");
     let body = match body.get("drain_id") {
         Some(_) => json!({"drain_id": newest_drain(platform).await}),
@@ -322,6 +342,10 @@ async fn newest_drain(platform: &Platform) -> String {
     let drains = platform.ann("GET", "/api/apps/hill/drains", json!(null)).await;
     let newest = drains.as_array().unwrap().last().map(|drain| drain["id"].as_str().unwrap().to_owned());
     newest.unwrap_or_else(|| "0".to_owned())
+}
+
+async fn newest_job(platform: &Platform) -> String {
+    platform.ann("GET", "/api/apps/hill/jobs", json!(null)).await[0]["id"].to_string()
 }
 
 /// One that a request before this one is not about to end.

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -29,7 +30,7 @@ use super::folder::{self, SPEC, STATE, Spec};
 use super::protocol::{Phase, State};
 use super::spool::Writer;
 use crate::server::confine::cgroup::Cgroup;
-use crate::server::domain::Exit;
+use crate::server::domain::{Exit, ExitReason};
 use crate::server::runtime::stop::{self, Stop};
 
 /// The hidden subcommand's name.
@@ -39,6 +40,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A run of this length was a good one: the next end counts as the first.
 const GOOD_RUN: Duration = Duration::from_secs(60);
+/// The code of an end that nobody saw: as if it was killed.
+const LOST: i32 = 137;
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// `gigalixir shim DIR`, without the first two words. Its standard input is the listening socket, its standard output the
@@ -84,10 +87,14 @@ fn attend(dir: PathBuf) -> io::Result<()> {
     })
 }
 
-/// Where an earlier shim of this folder left off.
+/// Where an earlier shim of this folder left off. What was to run once has had its run.
 fn last_state(dir: &std::path::Path, spec: &Spec) -> State {
     let fresh = State { phase: Phase::Making, port: spec.slot, started_at: None, restarts: 0, last_exit: None };
+    let lost = || Exit { code: LOST, reason: ExitReason::Lost, at: Timestamp::now() };
     match folder::read_json::<State>(&dir.join(STATE)) {
+        Ok(last) if spec.once().is_some() => {
+            State { phase: Phase::Ended, last_exit: Some(last.last_exit.unwrap_or_else(lost)), ..last }
+        }
         Ok(last) => State { phase: Phase::Making, started_at: None, restarts: last.restarts + 1, ..last },
         Err(_) => fresh,
     }
@@ -106,8 +113,11 @@ struct Shim {
 }
 
 impl Shim {
-    /// Runs and runs anew until told to stop.
+    /// Runs, once or again and again, until told to stop.
     async fn live(&mut self) {
+        if self.spec.once().is_some() {
+            return self.live_once().await;
+        }
         let mut pause = FIRST_PAUSE;
         loop {
             let begun = Instant::now();
@@ -130,6 +140,19 @@ impl Shim {
         }
     }
 
+    async fn live_once(&mut self) {
+        let before = self.state.borrow().last_exit.clone();
+        let exit = match before {
+            Some(exit) => exit,
+            None => self.run().await,
+        };
+        if self.stop.borrow().is_none() {
+            self.change(|state| (state.phase, state.last_exit) = (Phase::Ended, Some(exit.clone())));
+            stop::told(&mut self.stop).await;
+        }
+        self.leave(exit);
+    }
+
     fn leave(&mut self, exit: Exit) {
         if let Some(cgroup) = self.cgroup.take()
             && let Err(error) = cgroup.remove()
@@ -143,7 +166,9 @@ impl Shim {
     fn change(&self, how: impl FnOnce(&mut State)) {
         let mut next = self.state.borrow().clone();
         how(&mut next);
-        if let Err(error) = folder::write_json(&self.dir.join(STATE), &next, false) {
+        // What may run only once must not look new after a power cut.
+        let durable = self.spec.once().is_some() && next.phase == Phase::Making;
+        if let Err(error) = folder::write_json(&self.dir.join(STATE), &next, durable) {
             eprintln!("gigalixir shim: {STATE}: {error}");
         }
         self.state.send_replace(next);

@@ -23,6 +23,8 @@ use crate::server::runtime::stop;
 
 /// As a shell says: found, but could not be run.
 const CANNOT_RUN: i32 = 126;
+/// Between SIGTERM and SIGKILL for what has passed its time limit.
+const LIMIT_GRACE: Duration = Duration::from_secs(10);
 /// How often it is looked whether those that were asked to end have left others behind.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// What is left in the pipe when all writers are dead is read at once; this is for the unforeseen.
@@ -32,15 +34,16 @@ impl Shim {
     /// Unpacks, starts, and returns when it has ended, by itself or because it was told to.
     pub(super) async fn run(&mut self) -> Exit {
         let oom_before = self.oom_kills();
-        let code = match self.start().await {
+        let (code, timed_out) = match self.start().await {
             Ok(Some((child, output))) => self.attend(child, output).await,
-            Ok(None) => 0,
+            Ok(None) => (0, false),
             Err(error) => {
                 self.say(&format!("{} cannot be started: {error}", self.spec.label()));
-                CANNOT_RUN
+                (CANNOT_RUN, false)
             }
         };
         let reason = match code {
+            _ if timed_out => ExitReason::TimedOut,
             0 => ExitReason::Completed,
             _ if self.oom_kills() > oom_before => ExitReason::OOMKilled,
             _ => ExitReason::Error,
@@ -71,11 +74,13 @@ impl Shim {
         Ok(Some((child, output)))
     }
 
-    /// Reads what it says and waits for its end; the answer is its exit code.
-    async fn attend(&mut self, mut child: Child, mut output: pipe::Receiver) -> i32 {
+    /// Reads what it says and waits for its end; the answer is its exit code, and whether its time was up.
+    async fn attend(&mut self, mut child: Child, mut output: pipe::Receiver) -> (i32, bool) {
         let first = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         let (mut lines, mut buffer) = (Lines::default(), vec![0; 32 * 1024]);
         let mut deadline: Option<Instant> = None;
+        let limit = self.spec.once().map(|limit| (limit, Instant::now() + limit));
+        let mut timed_out = false;
         let mut asked = BTreeSet::new();
         let mut again = interval(ASK_AGAIN);
         let mut silent = false;
@@ -89,6 +94,12 @@ impl Shim {
                 grace = stop::told(&mut self.stop), if deadline.is_none() => {
                     self.change(|state| state.phase = Phase::Stopping);
                     deadline = Some(Instant::now() + grace);
+                    again.reset_immediately();
+                }
+                limit = passed(limit), if deadline.is_none() => {
+                    self.say(&format!("{} has run for {} s, as long as it may, and is ended", self.spec.label(), limit.as_secs()));
+                    timed_out = true;
+                    deadline = Some(Instant::now() + LIMIT_GRACE);
                     again.reset_immediately();
                 }
                 _ = again.tick(), if deadline.is_some() => processes::terminate(first, self.cgroup.as_ref(), &mut asked),
@@ -108,7 +119,18 @@ impl Shim {
         };
         let _ = timeout(LAST_WORDS, rest).await;
         self.write(lines.end().as_slice());
-        status.map_or(CANNOT_RUN, code_of)
+        (status.map_or(CANNOT_RUN, code_of), timed_out)
+    }
+}
+
+/// Returns the limit when it has passed; never, if there is none.
+async fn passed(limit: Option<(Duration, Instant)>) -> Duration {
+    match limit {
+        Some((limit, end)) => {
+            sleep_until(end).await;
+            limit
+        }
+        None => std::future::pending().await,
     }
 }
 

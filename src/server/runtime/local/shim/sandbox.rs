@@ -54,6 +54,7 @@ pub(super) fn command(dir: &Path, spec: &Spec, port: u16, output: io::PipeWriter
     let enter = Enter { cgroup: cgroup.as_ref(), rlimits: &limits, args_file: Some(&args_file) };
     let bubblewrap = Bubblewrap::find().map_err(io::Error::other)?;
     let mut command = enter.command(bubblewrap);
+    let words = [ENTRYPOINT_INSIDE, &spec.command].into_iter().chain(spec.arguments.iter().map(String::as_str));
     let hostname: String = spec.name.chars().take(HOSTNAME_MAX).collect();
     let tools = TOOLS_INSIDE
         .iter()
@@ -72,7 +73,7 @@ pub(super) fn command(dir: &Path, spec: &Spec, port: u16, output: io::PipeWriter
         .hostname(hostname)
         .chdir("/app")
         .die_with_parent()
-        .run_in(&mut command, "/bin/bash", [OsString::from(ENTRYPOINT_INSIDE), OsString::from(&spec.command)]);
+        .run_in(&mut command, "/bin/bash", words.map(OsString::from));
     command.env_clear().current_dir("/").stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
     Ok(command)
 }

@@ -1,0 +1,88 @@
+//! `/api/apps/A/run`, `/jobs`, `/jobs/ID`, `/jobs/ID/logs`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use axum::response::IntoResponse;
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::Doors;
+use super::answer::{Answer, Text, accepted, ok};
+use super::auth::SignedIn;
+use super::error::HttpError;
+use super::extract::{JsonBody, Parameters, Segments};
+use super::routes::Routes;
+use crate::api::job::{Job, JobLogQuery, Run};
+use crate::server::actions::apps::Apps;
+
+/// Lines that go out together when they are there together.
+const LINES_AT_ONCE: usize = 256;
+
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .post("/api/apps/{app}/run", run, "runs a command in a fresh replica")
+        .put("/api/apps/{app}/run", run, "the same, as clients of 2017 ask for it")
+        .get("/api/apps/{app}/jobs", list, "lists an app's jobs, newest first")
+        .get("/api/apps/{app}/jobs/{job}", info, "tells of one job")
+        .delete("/api/apps/{app}/jobs/{job}", stop, "ends a job")
+        .get("/api/apps/{app}/jobs/{job}/logs", logs, "tells what a job said, and goes on to its end if asked to")
+}
+
+async fn run(
+    State(apps): State<Arc<Apps>>,
+    SignedIn { user, .. }: SignedIn,
+    Segments(app): Segments<String>,
+    JsonBody(wish): JsonBody<Run>,
+) -> Answer<Job> {
+    ok(apps.run(&user, &app, wish).await?)
+}
+
+async fn list(
+    State(apps): State<Arc<Apps>>,
+    SignedIn { user, .. }: SignedIn,
+    Segments(app): Segments<String>,
+) -> Answer<Vec<Job>> {
+    ok(apps.jobs(&user, &app).await?)
+}
+
+async fn info(
+    State(apps): State<Arc<Apps>>,
+    SignedIn { user, .. }: SignedIn,
+    Segments((app, job)): Segments<(String, String)>,
+) -> Answer<Job> {
+    ok(apps.job(&user, &app, &job).await?)
+}
+
+async fn stop(
+    State(apps): State<Arc<Apps>>,
+    SignedIn { user, .. }: SignedIn,
+    Segments((app, job)): Segments<(String, String)>,
+) -> Answer<&'static str, 202> {
+    apps.stop_job(&user, &app, &job).await?;
+    accepted("stopping")
+}
+
+async fn logs(
+    State(apps): State<Arc<Apps>>,
+    State(shutdown): State<CancellationToken>,
+    SignedIn { user, .. }: SignedIn,
+    Segments((app, job)): Segments<(String, String)>,
+    Parameters(query): Parameters<JobLogQuery>,
+) -> Result<Text, HttpError> {
+    let lines = apps.job_lines(&user, &app, &job, query).await?;
+    let pieces = lines
+        .ready_chunks(LINES_AT_ONCE)
+        .map(|lines| Ok::<_, Infallible>(lines.concat()))
+        .take_until(shutdown.cancelled_owned());
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        // nginx would keep lines back until a buffer is full.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok(Text((headers, Body::from_stream(pieces)).into_response()))
+}
