@@ -22,3 +22,4 @@ mod runtime_contract;
 mod runtime_local;
 mod server;
 mod tidy;
+mod tls;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,11 +15,13 @@ use super::actions::account::Accounts;
 use super::actions::apps::{self, Apps};
 use super::builder::{BubblewrapSandbox, Builder};
 use super::clock::Clock;
-use super::config::ServerConfig;
+use super::config::{ServerConfig, TlsMode};
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
 use super::http::{self, Doors, git};
-use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
+use super::joints::{
+    AppFolders, AppLogs, Certificates, Draining, Gate, PackRepositories, Reception, Sealed, SlugShelf,
+};
 use super::listen::Sockets;
 use super::logs::Logs;
 use super::mail::Mailer;
@@ -34,6 +35,7 @@ use super::seal::Sealer;
 use super::settings;
 use super::slugs::Slugs;
 use super::store::Store;
+use super::tls::Tls;
 
 /// Lines of replicas on their way from the runtime to the log.
 const LINES: usize = 4096;
@@ -43,7 +45,7 @@ pub(super) struct Platform {
     deployer: Deployer,
     logs: Logs,
     doors: (JoinHandle<()>, CancellationToken),
-    visitors: (JoinHandle<()>, CancellationToken),
+    visitors: (Vec<JoinHandle<()>>, CancellationToken),
     lines: JoinHandle<()>,
 }
 
@@ -57,6 +59,7 @@ struct Rooms {
     logs: Logs,
     deployer: Deployer,
     router: Router,
+    tls: Tls,
     runtime: &'static str,
     lines: JoinHandle<()>,
 }
@@ -67,7 +70,11 @@ impl Platform {
         let begun = Instant::now();
         let mut sockets = Sockets::from_env();
         let (api, http) = (sockets.listen("api", config.api)?, sockets.listen("http", config.http)?);
+        let https = if config.tls.mode == TlsMode::Off { None } else { Some(sockets.listen("https", config.https)?) };
         (config.api, config.http) = (api.local_addr()?, http.local_addr()?);
+        if let Some(https) = &https {
+            config.https = https.local_addr()?;
+        }
 
         let rooms = connect(&config).await?;
         let pipeline = pipeline(&config, &rooms)?;
@@ -75,9 +82,16 @@ impl Platform {
         rooms.deployer.start().await?;
 
         let visitors_closed = CancellationToken::new();
-        let visitors = rooms.router.serve(http, visitors_closed.clone());
+        let mut visitors = vec![rooms.router.serve(http, visitors_closed.clone())];
         let doors_closed = CancellationToken::new();
-        let doors = doors(&config, &rooms, pipeline, api, doors_closed.clone()).await?;
+        let door = door(&config, &rooms, pipeline, doors_closed.clone()).await?;
+        visitors.push(rooms.tls.follow(rooms.deployer.routes(), visitors_closed.clone()));
+        if let Some(https) = https {
+            let (tls, router) = (rooms.tls.clone(), rooms.router.clone());
+            let reception = Reception { tls, router, door: door.clone(), door_closed: doors_closed.clone() };
+            visitors.push(rooms.tls.serve(https, reception, visitors_closed.clone())?);
+        }
+        let doors = http::serve(api, door, doors_closed.clone());
         announce(&config, rooms.runtime, begun);
         Ok(Self {
             deployer: rooms.deployer,
@@ -94,7 +108,7 @@ impl Platform {
         self.deployer.close().await;
         let _ = self.doors.0.await;
         self.visitors.1.cancel();
-        let _ = self.visitors.0.await;
+        futures_util::future::join_all(self.visitors.0).await;
         if apps {
             self.deployer.stop_apps().await;
             // Their last words come after their end.
@@ -134,10 +148,13 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         log: Arc::new(AppLogs(logs.clone())),
     };
     let deployer = Deployer::new(parts, settings::deployer(config));
-    let router = Router::new(settings::router(config), deployer.routes());
+    let tls = Tls::open(config.tls.clone(), config.domain.clone(), store.clone(), sealer.clone()).await?;
+    let (domain, https_port) = (config.domain.to_string(), settings::https_port(config));
+    let portal = Certificates { tls: tls.clone(), domain, https_port };
+    let router = Router::behind(Some(Arc::new(portal)), settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime: name, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, tls, runtime: name, lines })
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.
@@ -179,13 +196,12 @@ fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline
     })))
 }
 
-async fn doors(
+async fn door(
     config: &ServerConfig,
     rooms: &Rooms,
     pipeline: Arc<Pipeline>,
-    listener: TcpListener,
     closed: CancellationToken,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<http::Ready> {
     let mailer = Mailer::new(&config.smtp, &config.domain, config.data_dir.join("outbox"))?;
     let accounts = {
         let (store, sealer) = (rooms.store.clone(), rooms.sealer.clone());
@@ -209,19 +225,22 @@ async fn doors(
         accounts,
         apps,
         slugs: rooms.slugs.clone(),
-        shutdown: closed.clone(),
+        shutdown: closed,
         store: rooms.store.clone(),
         trusted_proxies: http::origin::TrustedProxies(config.trusted_proxies.as_slice().into()),
+        tls: rooms.tls.clone(),
         body_limit: config.limits.body_kib * 1024,
     };
-    Ok(http::serve(listener, http::router(doors, git), closed))
+    Ok(http::router(doors, git))
 }
 
 fn announce(config: &ServerConfig, runtime: &str, begun: Instant) {
     let (api, http) = (config.api.to_string(), config.http.to_string());
+    let https = (config.tls.mode != TlsMode::Off).then(|| config.https.to_string());
     tracing::info!(
         api.address = api,
         http.address = http,
+        https.address = https,
         runtime,
         data = %config.data_dir.display(),
         ready_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -229,5 +248,5 @@ fn announce(config: &ServerConfig, runtime: &str, begun: Instant) {
         config.public_api(),
         config.public_apps().replacen("://", "://APP.", 1),
     );
-    tracing::info!("Not served by this version: TLS ({}) and ssh ({}).", config.https, config.ssh);
+    tracing::info!("Not served by this version: ssh ({}).", config.ssh);
 }

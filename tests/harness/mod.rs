@@ -1,14 +1,18 @@
 //! A platform of one's own per test: own data folder, own ports, own home; nothing survives the test.
 
+mod curl;
 mod http;
 mod official;
+mod passage;
 mod person;
 mod processes;
 mod project;
 mod server;
 
+pub use curl::{Curl, Fetched};
 pub use http::{Answer, get};
 pub use official::Official;
+pub use passage::Passage;
 pub use person::{Person, newest_code, newest_mail};
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{
     BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
-    Signups, SlugStore, SlugsConfig, SmtpConfig,
+    Signups, SlugStore, SlugsConfig, SmtpConfig, TlsConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -35,6 +35,7 @@ impl Default for ServerConfig {
             slugs: SlugsConfig::default(),
             deploy: DeployConfig::default(),
             router: RouterTimeouts::default(),
+            tls: TlsConfig::default(),
             file: None,
         }
     }

@@ -5,6 +5,7 @@
 mod addresses;
 mod defaults;
 mod load;
+mod tls;
 mod unsafe_settings;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use url::Url;
 use super::domain::Hostname;
 
 pub use load::{ConfigError, Overrides};
+pub use tls::{ChallengeChoice, DnsConfig, DnsProvider, EabConfig, Redirect, TlsConfig, TlsMode};
 
 /// Everything.
 #[derive(Debug, Clone, Deserialize)]
@@ -68,6 +70,8 @@ pub struct ServerConfig {
     pub deploy: DeployConfig,
     /// Between visitors and apps.
     pub router: RouterTimeouts,
+    /// Certificates.
+    pub tls: TlsConfig,
     /// The file all this was read from, if any.
     #[serde(skip)]
     pub file: Option<PathBuf>,

@@ -1,7 +1,8 @@
-//! Serving the door's connections: HTTP/1.1 only (git over HTTP/2 has hung before, and proxies in front speak 1.1),
-//! bounded in number, patient with slow bodies but not with slow headers.
+//! Serving the door's connections: HTTP/1.1, and over TLS HTTP/2 too (a plain listener has proxies in front, and those
+//! speak 1.1); bounded in number, patient with slow bodies but not with slow headers.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -24,8 +26,22 @@ use tower::ServiceExt;
 const CONNECTIONS: usize = 2048;
 /// For a request's headers to arrive, and for the next request on a kept connection.
 const HEADERS: Duration = Duration::from_secs(60);
+/// Requests that one HTTP/2 connection may have under way, and bytes of a body on their way in it: a push is one request.
+const STREAMS: u32 = 128;
+const WINDOW: u32 = 1 << 20;
 /// After an accept failed, most likely for want of file descriptors.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// The door as hyper's service: a request learns whose it is.
+macro_rules! asks {
+    ($router:expr, $peer:expr) => {
+        service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo($peer));
+            $router.clone().oneshot(request)
+        })
+    };
+}
 
 /// Serves `router` until `closed`; then idle connections end at once and requests under way are finished.
 pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -> JoinHandle<()> {
@@ -54,22 +70,60 @@ pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -
     })
 }
 
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> {
+fn connection(stream: TcpStream, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error> {
     // Answers are small and written at once; a refused option costs a little latency only.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
-    });
+    over_http1(stream, peer, router)
+}
+
+fn over_http1<S>(stream: S, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), asks!(router, peer))
+}
+
+fn over_http2<S>(stream: S, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEADERS)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW)
+        .serve_connection(TokioIo::new(stream), asks!(router, peer))
+}
+
+/// Serves one connection that was decrypted elsewhere, to the end; after `closed` as [`serve`] does.
+pub async fn serve_secured<S>(stream: S, h2: bool, peer: SocketAddr, router: Router, closed: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let ended = if h2 {
+        until(over_http2(stream, peer, router), closed).await
+    } else {
+        until(over_http1(stream, peer, router), closed).await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client.address = %peer, cause = %error, "a connection broke");
+    }
+}
+
+async fn until(
+    connection: impl GracefulConnection<Error = hyper::Error>,
+    closed: CancellationToken,
+) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = closed.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use url::Url;
 use crate::server::actions::account::AccountRules;
 use crate::server::actions::apps::{AppSettings, Repositories, Rooms};
 use crate::server::clock::Clock;
-use crate::server::config::{Rates, Signups};
+use crate::server::config::{Rates, Signups, TlsConfig};
 use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains};
 use crate::server::domain::{
     AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
@@ -32,6 +32,7 @@ use crate::server::runtime::memory::Memory;
 use crate::server::seal::Sealer;
 use crate::server::slugs::SlugsConfig;
 use crate::server::store::testing;
+use crate::server::tls::Tls;
 
 mod access;
 mod fronts;
@@ -93,6 +94,7 @@ impl Platform {
         };
         let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
+        let tls = Tls::open(TlsConfig::default(), domain.clone(), store.clone(), sealer.clone()).await.unwrap();
         let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain };
         let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
         let mut keys = std::collections::HashMap::new();
@@ -104,6 +106,7 @@ impl Platform {
         let apps = Arc::new(Apps::new(rooms, settings));
         let shutdown = CancellationToken::new();
         let router = api(Doors {
+            tls,
             accounts,
             apps: apps.clone(),
             slugs: slugs.clone(),
