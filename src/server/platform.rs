@@ -86,6 +86,7 @@ impl Platform {
         let doors_closed = CancellationToken::new();
         let door = door(&config, &rooms, pipeline, doors_closed.clone()).await?;
         visitors.push(rooms.tls.follow(rooms.deployer.routes(), visitors_closed.clone()));
+        visitors.push(rooms.tls.tend(visitors_closed.clone()));
         if let Some(https) = https {
             let (tls, router) = (rooms.tls.clone(), rooms.router.clone());
             let reception = Reception { tls, router, door: door.clone(), door_closed: doors_closed.clone() };

@@ -47,6 +47,15 @@ impl Store {
         .await
     }
 
+    /// The CA knows it no more.
+    pub async fn forget_acme_account(&self, directory: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute("DELETE FROM acme_accounts WHERE directory = ?1", [directory])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Every certificate.
     pub async fn certificates(&self) -> Result<Vec<Certificate>, StoreError> {
         self.read(|db| {

@@ -8,14 +8,25 @@
 //! Deliberately absent: OCSP (its end was announced), client certificates, encrypted client hello.
 
 mod authority;
+mod ca;
 mod challenges;
+mod dns;
 mod follow;
+mod inspect;
+mod issue;
 mod listen;
+mod orders;
+mod own;
+mod reach;
+mod renew;
 mod resolver;
 mod shelf;
+mod status;
 #[cfg(test)]
 mod testing;
+mod wanted;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,9 +39,14 @@ use super::seal::{SealError, Sealer};
 use super::store::{Store, StoreError};
 
 use authority::Authority;
+use ca::Cas;
 use challenges::Challenges;
+use dns::Zone;
 pub use listen::{Secured, Serves};
+pub use reach::Reach;
+use reach::Resolving;
 use shelf::Shelf;
+pub use status::{HostStatus, Next};
 
 /// The labels of the platform's own hosts below its domain.
 pub const OWN_LABELS: [&str; 2] = ["api", "git"];
@@ -47,6 +63,23 @@ pub enum TlsError {
     /// A certificate that cannot be made.
     #[error("certificate: {0}")]
     Made(#[from] rcgen::Error),
+    /// `tls.ca_file`.
+    #[error("`{}`: {why}", path.display())]
+    CaFile {
+        /// Which.
+        path: PathBuf,
+        /// Why it cannot be used.
+        why: String,
+    },
+    /// The client that talks to CAs.
+    #[error("the client for CAs: {0}")]
+    Client(String),
+    /// The DNS cannot be asked.
+    #[error("the DNS resolver: {0}")]
+    Resolver(String),
+    /// `[tls.dns]`.
+    #[error("[tls.dns]: {0}")]
+    Dns(String),
     /// rustls' refusal.
     #[error("TLS: {0}")]
     Rustls(#[from] rustls::Error),
@@ -65,6 +98,10 @@ struct Inner {
     challenges: Arc<Challenges>,
     /// Signs for whoever has no other certificate; in its mode only.
     authority: Option<Authority>,
+    /// The CAs, and who can write their challenges into the DNS.
+    cas: Cas,
+    zone: Option<Box<dyn Zone>>,
+    reach: Resolving,
     /// Whom visitors can come for.
     routes: ArcSwap<RouteTable>,
     /// Something has changed that the orders should know.
@@ -83,6 +120,9 @@ impl Tls {
             TlsMode::Internal => Some(Authority::open(&store, &sealer, &domain).await?),
             TlsMode::Acme | TlsMode::Off => None,
         };
+        let cas = Cas::new(&config, &store, &sealer)?;
+        let zone = dns::zone(&config.dns, config.dns.zone.as_deref().unwrap_or(domain.as_str()))?;
+        let reach = Resolving::new(&config)?;
         let shelf = Shelf::default();
         shelf.replace(store.certificates().await?);
         Ok(Self(Arc::new(Inner {
@@ -93,6 +133,9 @@ impl Tls {
             shelf,
             challenges: Arc::default(),
             authority,
+            cas,
+            zone,
+            reach,
             routes: ArcSwap::default(),
             wake: Notify::new(),
         })))

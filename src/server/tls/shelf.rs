@@ -34,6 +34,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    fn new(certificate: Certificate) -> Self {
+        Self { certificate, ready: OnceLock::new() }
+    }
+
+    fn key(&self) -> (&CertificateName, CertificateSource) {
+        (self.certificate.name(), self.certificate.source)
+    }
+
     /// What a handshake needs; `None` if it cannot be had, which is logged once.
     pub(super) fn ready(&self, sealer: &Sealer) -> Option<Arc<CertifiedKey>> {
         let ready = self.ready.get_or_init(|| match certified(&self.certificate, sealer) {
@@ -88,25 +96,38 @@ impl Shelf {
         self.now.load().all.clone()
     }
 
-    /// Puts these in the place of what was there. What has not changed stays ready.
+    /// Puts these in the place of what was there.
     pub(super) fn replace(&self, certificates: Vec<Certificate>) {
-        let before = self.now.load();
-        let known: HashMap<_, _> = before.all.iter().map(|entry| (key(&entry.certificate), entry)).collect();
-        let same = |certificate: &Certificate| {
-            let entry = known.get(&key(certificate))?;
-            (entry.certificate.chain == certificate.chain).then(|| entry.ready.get().cloned()).flatten()
-        };
-        let mut names = Names::default();
-        for certificate in certificates {
-            let ready = same(&certificate).map_or_else(OnceLock::new, OnceLock::from);
-            names.add(Arc::new(Entry { certificate, ready }));
-        }
-        self.now.store(Arc::new(names));
+        self.change(|_| certificates.iter().map(|one| Arc::new(Entry::new(one.clone()))).collect());
     }
-}
 
-fn key(certificate: &Certificate) -> (&str, &'static str) {
-    (certificate.name().as_str(), certificate.source.as_str())
+    /// Puts one in the place of the one of its name and source.
+    pub(super) fn put(&self, certificate: Certificate) {
+        let new = Arc::new(Entry::new(certificate));
+        self.change(|all| {
+            let before = all.iter().find(|entry| entry.key() == new.key());
+            // What is planned about it may change while it stays the same.
+            let ready = before.filter(|entry| entry.certificate.chain == new.certificate.chain);
+            if let Some(ready) = ready.and_then(|entry| entry.ready.get()) {
+                new.ready.get_or_init(|| ready.clone());
+            }
+            let others = all.iter().filter(|entry| entry.key() != new.key()).cloned();
+            others.chain([Arc::clone(&new)]).collect()
+        });
+    }
+
+    /// Takes one away.
+    pub(super) fn remove(&self, name: &CertificateName, source: CertificateSource) {
+        self.change(|all| all.iter().filter(|entry| entry.key() != (name, source)).cloned().collect());
+    }
+
+    fn change(&self, change: impl Fn(&[Arc<Entry>]) -> Vec<Arc<Entry>>) {
+        self.now.rcu(|now| {
+            let mut names = Names::default();
+            change(&now.all).into_iter().for_each(|entry| names.add(entry));
+            names
+        });
+    }
 }
 
 impl Names {
@@ -146,10 +167,11 @@ mod tests {
         assert_eq!(found("shop.example.org"), Some(("shop.example.org".into(), CertificateSource::Own)));
         assert_eq!((found("a.b.example.org"), found("org"), found("")), (None, None, None));
         let ready = shelf.find("shop.example.org").unwrap().ready(&sealer).unwrap();
-        let rows = shelf.all().iter().map(|entry| entry.certificate.clone()).collect();
-        shelf.replace(rows);
+        shelf.put(shelf.find("shop.example.org").unwrap().certificate.clone());
         let again = shelf.find("shop.example.org").unwrap().ready(&sealer).unwrap();
         assert!(Arc::ptr_eq(&ready, &again), "what has not changed stays ready");
+        shelf.remove(&CertificateName::parse("shop.example.org").unwrap(), CertificateSource::Own);
+        assert_eq!(found("shop.example.org"), Some(("shop.example.org".into(), CertificateSource::Acme)));
     }
 
     #[test]
