@@ -11,6 +11,7 @@
 mod harness;
 
 mod accounts;
+mod acme;
 mod apps;
 mod crash;
 mod deploys;

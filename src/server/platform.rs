@@ -216,6 +216,7 @@ async fn door(
         releases: rooms.releases.clone(),
         deployer: rooms.deployer.clone(),
         logs: rooms.logs.clone(),
+        tls: rooms.tls.clone(),
         repositories: Arc::new(folders),
     };
     let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime, stack)?));

@@ -1,15 +1,17 @@
 //! A platform of one's own per test: own data folder, own ports, own home; nothing survives the test.
 
+pub mod bind;
 mod curl;
 mod http;
 mod official;
 mod passage;
+pub mod pebble;
 mod person;
 mod processes;
 mod project;
 mod server;
 
-pub use curl::{Curl, Fetched};
+pub use curl::Curl;
 pub use http::{Answer, get};
 pub use official::Official;
 pub use passage::Passage;

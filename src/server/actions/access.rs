@@ -32,6 +32,8 @@ pub(super) enum Action {
     SetStack,
     /// Adding and removing custom domains.
     Route,
+    /// Adding, removing and renewing certificates.
+    Certify,
     /// Sending visitors from or to another app.
     Divide,
     /// Maintenance mode.
@@ -59,6 +61,7 @@ impl Action {
             Self::Kill => (Role::Collaborator, "kill its replicas"),
             Self::SetStack => (Role::Collaborator, "change its stack"),
             Self::Route => (Role::Collaborator, "change its domains"),
+            Self::Certify => (Role::Collaborator, "change its certificates"),
             Self::Divide => (Role::Collaborator, "send visitors to or from it"),
             Self::Maintain => (Role::Collaborator, "switch its maintenance mode"),
             Self::Share => (Role::Owner, "change who has access to it"),

@@ -18,6 +18,7 @@ use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Slug
 use crate::server::logs::Logs;
 use crate::server::releases::{ReleaseError, Releases};
 use crate::server::store::{Store, StoreError};
+use crate::server::tls::Tls;
 
 /// How often a generated name may turn out to be taken.
 const TRIES: usize = 20;
@@ -64,6 +65,8 @@ pub struct Rooms {
     pub deployer: Deployer,
     /// What replicas, builds and the platform say.
     pub logs: Logs,
+    /// Certificates.
+    pub tls: Tls,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
 }

@@ -63,6 +63,7 @@ impl Apps {
             Ok(()) | Err(DeployError::NotFound) => {}
             Err(error) => return Err(error.into()),
         }
+        self.rooms.tls.forget_app(app.id);
         self.rooms.repositories.remove(&app.name).await.map_err(ActionError::internal)?;
         self.rooms.logs.remove(&app.name).await;
         tracing::info!(app.name = %app.name, user.email = %by, "app destroyed");

@@ -10,7 +10,7 @@ use super::Doors;
 use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
-use crate::api::domain::Domain;
+use crate::api::domain::{AddDomain, Domain};
 use crate::server::actions::apps::Apps;
 
 pub(super) fn routes() -> Router<Doors> {
@@ -29,9 +29,9 @@ async fn add(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-    JsonBody(Domain { fqdn }): JsonBody<Domain>,
+    JsonBody(AddDomain { fqdn, check }): JsonBody<AddDomain>,
 ) -> Answer {
-    created(apps.add_domain(&user, &app, &fqdn).await?)
+    created(apps.add_domain(&user, &app, &fqdn, check).await?)
 }
 
 async fn remove(

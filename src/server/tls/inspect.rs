@@ -20,7 +20,9 @@ pub(super) struct Inspected {
 pub(super) fn ders(chain: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
     match found {
-        Ok(found) if found.is_empty() => Err("holds no certificate: PEM is needed (-----BEGIN CERTIFICATE-----)".into()),
+        Ok(found) if found.is_empty() => {
+            Err("holds no certificate: PEM is needed (-----BEGIN CERTIFICATE-----)".into())
+        }
         Ok(found) => Ok(found),
         Err(error) => Err(format!("is no PEM: {error}")),
     }
@@ -57,7 +59,8 @@ pub(super) fn is_linked(chain: &str) -> Result<bool, String> {
     let ders = ders(chain)?;
     let read = |der: &CertificateDer<'static>| der.as_ref().to_vec();
     let bytes: Vec<Vec<u8>> = ders.iter().map(read).collect();
-    let parsed: Result<Vec<_>, _> = bytes.iter().map(|der| X509Certificate::from_der(der).map(|(_, one)| one)).collect();
+    let parsed: Result<Vec<_>, _> =
+        bytes.iter().map(|der| X509Certificate::from_der(der).map(|(_, one)| one)).collect();
     let parsed = parsed.map_err(|error| format!("cannot be read: {error}"))?;
     Ok(parsed.windows(2).all(|pair| pair[0].issuer() == pair[1].subject()))
 }

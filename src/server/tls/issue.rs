@@ -62,12 +62,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn place(
-        &self,
-        account: &Account,
-        order: &mut CertificateOrder,
-        directory: &str,
-    ) -> Result<Order, Failed> {
+    async fn place(&self, account: &Account, order: &mut CertificateOrder, directory: &str) -> Result<Order, Failed> {
         let identifiers: Vec<_> = order.names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let plain = NewOrder::new(&identifiers);
         let placed = match self.replaced(order, directory) {

@@ -61,6 +61,10 @@ impl Tls {
     /// trusted any more once the new one serves. False if there is nothing to renew.
     pub async fn renew_now(&self, host: &str, revoke: bool) -> Result<bool, StoreError> {
         let inner = &self.0;
+        if let Some(authority) = &inner.authority {
+            authority.keep(|other| other != host);
+            return Ok(true);
+        }
         let theirs = |entry: &Arc<super::shelf::Entry>| {
             let certificate = &entry.certificate;
             certificate.source == CertificateSource::Acme && certificate.names.iter().any(|name| name.covers(host))
@@ -169,15 +173,14 @@ fn missing(
     let theirs = certificates.iter().filter(|one| one.source == CertificateSource::Acme);
     let due: std::collections::HashMap<_, _> = theirs.map(|one| (one.names.as_slice(), one.renew_at)).collect();
     let mut next = now + LOOK;
-    let missing = wanted.iter().filter(|names| !under_way.contains(&names[0])).filter(|names| {
-        match due.get(names.as_slice()) {
+    let missing =
+        wanted.iter().filter(|names| !under_way.contains(&names[0])).filter(|names| match due.get(names.as_slice()) {
             Some(Some(at)) if *at > now => {
                 next = next.min(*at);
                 false
             }
             _ => true,
-        }
-    });
+        });
     let missing = missing.map(|names| CertificateOrder::due(names.clone(), now, false)).collect();
     (missing, next)
 }
@@ -229,7 +232,8 @@ impl Inner {
         let rounds = row.attempts / self.config.directories.len().max(1) as u32;
         row.attempts += 1;
         let others = row.step == OrderStep::Due && self.cas.directory(row.attempts) != self.cas.directory(0);
-        let wait = if others { Duration::from_secs(1) } else { first.saturating_mul(4_u32.saturating_pow(rounds)).min(most) };
+        let wait =
+            if others { Duration::from_secs(1) } else { first.saturating_mul(4_u32.saturating_pow(rounds)).min(most) };
         let wait = wait.mul_f64(rand::random_range(0.8..1.2));
         let asked_for = self.cas.told_to_wait(&directory).await.filter(|_| !others);
         row.next_at = asked_for.map_or(Timestamp::now() + wait, |until| until.max(Timestamp::now() + wait));

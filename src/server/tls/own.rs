@@ -58,6 +58,17 @@ impl Tls {
     }
 }
 
+impl Tls {
+    /// The app is no more; its rows went with it.
+    pub fn forget_app(&self, app: AppId) {
+        for entry in self.0.shelf.all() {
+            if entry.certificate.app == Some(app) {
+                self.0.shelf.remove(entry.certificate.name(), CertificateSource::Own);
+            }
+        }
+    }
+}
+
 type Checked = (Vec<CertificateName>, inspect::Inspected, PrivateKeyDer<'static>);
 
 /// Only the host's own name is kept of a certificate that covers more: the rest may be another app's.
@@ -83,7 +94,8 @@ fn check(host: &Hostname, chain: &str, key: &str, now: Timestamp) -> Result<Chec
     let of_key = |message: String| Invalid::new("key", message);
     let der = PrivateKeyDer::from_pem_slice(key.as_bytes());
     let der = der.map_err(|_| of_key("is no PEM key (-----BEGIN PRIVATE KEY-----)".into()))?;
-    let usable = any_supported_type(&der).map_err(|_| of_key("is of a kind that cannot be used: RSA, ECDSA or Ed25519".into()))?;
+    let usable = any_supported_type(&der)
+        .map_err(|_| of_key("is of a kind that cannot be used: RSA, ECDSA or Ed25519".into()))?;
     let ders = inspect::ders(chain).map_err(of_chain)?;
     match CertifiedKey::new(ders, usable).keys_match() {
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {

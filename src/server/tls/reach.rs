@@ -67,7 +67,11 @@ impl Resolving {
                 Some(found) => found,
                 None => return Reach::Unknown,
             };
-            let ours = if self.ours.is_empty() { self.addresses(platform).await.unwrap_or_default() } else { self.ours.clone() };
+            let ours = if self.ours.is_empty() {
+                self.addresses(platform).await.unwrap_or_default()
+            } else {
+                self.ours.clone()
+            };
             match (ours.is_empty(), found.is_disjoint(&ours)) {
                 (true, _) => Reach::Unknown,
                 (false, false) => Reach::Here,

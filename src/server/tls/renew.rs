@@ -77,7 +77,11 @@ impl Inner {
             let reason = Some(RevocationReason::Superseded);
             let Some(leaf) = chain.first() else { return Ok(()) };
             match account.revoke(&RevocationRequest { certificate: leaf, reason }).await {
-                Err(Error::Api(problem)) if problem.r#type.as_deref().is_some_and(|t| t.ends_with(":alreadyRevoked")) => Ok(()),
+                Err(Error::Api(problem))
+                    if problem.r#type.as_deref().is_some_and(|t| t.ends_with(":alreadyRevoked")) =>
+                {
+                    Ok(())
+                }
                 told => told.map_err(Failed::from),
             }
         };

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::OWN_LABELS;
-use crate::server::domain::{
-    Certificate, CertificateName, CertificateSource, Hostname, RouteState, RouteTable,
-};
+use crate::server::domain::{Certificate, CertificateName, CertificateSource, Hostname, RouteState, RouteTable};
 
 /// Every certificate that is wanted of a CA, each as its names. `wildcard`: whether one for `*.DOMAIN` can be had.
 pub(super) fn wanted(routes: &RouteTable, domain: &Hostname, wildcard: bool) -> BTreeSet<Vec<CertificateName>> {

@@ -74,7 +74,10 @@ impl Platform {
         deployer.start().await.unwrap();
         let repositories = folder.path().join("repositories");
         std::fs::create_dir(&repositories).unwrap();
+        let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
+        let tls = Tls::open(TlsConfig::default(), domain.clone(), store.clone(), sealer.clone()).await.unwrap();
         let rooms = Rooms {
+            tls: tls.clone(),
             store: store.clone(),
             releases,
             deployer: deployer.clone(),
@@ -92,9 +95,7 @@ impl Platform {
             app_url: Url::parse("http://example.com:8080").unwrap(),
             git_url: Url::parse("http://git.example.com:4000").unwrap(),
         };
-        let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
-        let tls = Tls::open(TlsConfig::default(), domain.clone(), store.clone(), sealer.clone()).await.unwrap();
         let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain };
         let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
         let mut keys = std::collections::HashMap::new();

@@ -23,7 +23,13 @@ impl Cloudflare {
         Ok(Self { client, origin: origin.to_owned(), token: token.to_owned() })
     }
 
-    async fn ask(&self, method: Method, path: &str, query: &[(&str, &str)], body: Option<Value>) -> Result<Value, String> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Result<Value, String> {
         let mut request = self.client.request(method, format!("{API}{path}")).query(query).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(&body);

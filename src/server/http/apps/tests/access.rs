@@ -27,6 +27,10 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("PUT", "/stack", json!({"stack": "debian-12"}), Collaborator),
         ("POST", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("DELETE", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
+        ("GET", "/certs", json!(null), Viewer),
+        ("POST", "/certs", certificate("hill.example.com"), Collaborator),
+        ("DELETE", "/certs", json!({"fqdn": "hill.example.com"}), Collaborator),
+        ("POST", "/certs/renew", json!({"fqdn": "hill.example.com"}), Collaborator),
         ("GET", "/canaries", json!(null), Viewer),
         ("PUT", "/canaries", json!({"canary": "dell", "weight": 5}), Collaborator),
         ("DELETE", "/canaries/{canary}", json!(null), Collaborator),
@@ -37,6 +41,12 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("PUT", "", json!({"unique_name": "vale"}), Owner),
         ("DELETE", "", json!(null), Owner),
     ]
+}
+
+/// A certificate for a host, as it is uploaded.
+fn certificate(host: &str) -> Value {
+    let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+    json!({"fqdn": host, "certificate": made.cert.pem(), "key": made.signing_key.serialize_pem()})
 }
 
 /// Every method and path below `/api/apps/{app}` that the door's own source has.
