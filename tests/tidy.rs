@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::receiver", &["server::domain", "server::progress", "server::steps"]),
     ("server::builder", &["server::domain", "server::progress", "server::steps", "server::confine"]),
     ("server::router", &["server::domain"]),
+    ("server::tls", &["server::domain", "server::steps", "server::config", "server::seal", "server::store"]),
     ("server::runtime", &["server::domain", "server::confine"]),
 ];
 
@@ -42,6 +43,12 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli", "client"]),
     ("comfy_table", &["client"]),
     ("aes_gcm", &["server::seal"]),
+    ("instant_acme", &["server::tls"]),
+    ("rcgen", &["server::tls"]),
+    ("x509_parser", &["server::tls"]),
+    ("hickory_proto", &["server::tls"]),
+    ("hickory_resolver", &["server::tls"]),
+    ("tokio_rustls", &["server::tls"]),
 ];
 
 /// Production lines a file may have.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::harness::bind::Bind;
 use crate::harness::{Curl, Passage, Person, Project, Server, get, wait_until};
 
 const DOMAIN: &str = "domain = \"paas.test\"\n";
@@ -157,4 +158,86 @@ fn key(world: &World) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "password").expect("password");
     words[at + 1].to_owned()
+}
+
+/// A CA of somebody's own and a certificate by it: (root, chain, key), PEM.
+fn own_certificate(host: &str) -> (String, String, String) {
+    let (root_key, key) = (rcgen::KeyPair::generate().expect("key"), rcgen::KeyPair::generate().expect("key"));
+    let mut root = rcgen::CertificateParams::new(Vec::<String>::new()).expect("root");
+    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    root.distinguished_name.push(rcgen::DnType::CommonName, "Somebody's CA");
+    let pem = root.self_signed(&root_key).expect("root").pem();
+    let leaf = rcgen::CertificateParams::new(vec![host.to_owned()]).expect("leaf");
+    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(root, root_key)).expect("leaf").pem();
+    (pem, leaf, key.serialize_pem())
+}
+
+#[test]
+fn an_own_certificate_goes_before_any_other_until_it_is_removed() {
+    let mut world = World::new(DOMAIN);
+    let host = "www.hello.example";
+    world.ada.run_in(&world.project, &["domains:add", host, "--no-check"]).ok();
+    let (root, chain, key) = own_certificate(host);
+    let file = |name: &str, text: &str| {
+        let path = world.ada.home().join(name);
+        std::fs::write(&path, text).expect("write");
+        path
+    };
+    let (root, chain_file, key_file) = (file("root.pem", &root), file("chain.pem", &chain), file("key.pem", &key));
+    let other = file("other.pem", &own_certificate(host).2);
+    let add = |domain: &str, key: &PathBuf| {
+        let (chain, key) = (chain_file.display().to_string(), key.display().to_string());
+        world.ada.run_in(&world.project, &["certs:add", domain, "--cert", &chain, "--key", &key])
+    };
+    assert!(add(host, &other).fails().contains("does not belong to the certificate"));
+    assert!(add("hello.paas.test", &key_file).fails().contains("is not for hello.paas.test"));
+    assert!(add("else.example", &key_file).fails().contains("is no host of `hello`"));
+    add(host, &key_file).ok();
+
+    let theirs = Curl::trusting(&root, world.server.https);
+    assert_eq!(theirs.get(host, "/", &[]).status, 200);
+    assert_eq!(world.curl.get(host, "/", &[]).code, 60, "the platform's own CA steps back");
+    let plain = get(world.server.http, host, "/a?b=c");
+    assert_eq!(plain.status, 308, "who has a real certificate is sent to it: {plain:?}");
+    let shown = world.ada.run_in(&world.project, &["certs"]).ok();
+    assert!(shown.contains("Somebody's CA") && shown.contains("replace it before"), "{shown}");
+    assert!(shown.contains("gigalixir at paas.test"), "{shown}");
+
+    world.server.kill();
+    let raw = std::fs::read(world.server.data().join("gigalixir.db")).expect("database");
+    let secret = key.lines().nth(1).expect("key").as_bytes();
+    assert!(!raw.windows(secret.len()).any(|window| window == secret), "the key is sealed at rest");
+    world.server.start_again();
+    assert_eq!(theirs.get(host, "/", &[]).status, 200, "it survives a restart");
+    let ca = world.ada.run(&["certs:ca"]).ok();
+    assert_eq!(ca, std::fs::read_to_string(world.server.data().join("fetched-root.pem")).expect("root"));
+
+    world.ada.run_in(&world.project, &["certs:remove", host]).ok();
+    assert_eq!(world.curl.get(host, "/", &[]).status, 200, "and the platform's own CA signs again");
+    assert_eq!(get(world.server.http, host, "/").status, 200);
+}
+
+#[test]
+fn adding_a_domain_tells_where_it_leads_now() {
+    let Some(bind) = Bind::start("shop.example") else { return };
+    let tls = format!("[tls]\ndns_servers = [\"{}\"]\npublic_addresses = [\"127.0.0.1\"]\n", bind.address);
+    let world = World::new(&format!("{DOMAIN}{tls}"));
+    let added = |domain: &str| world.ada.run_in(&world.project, &["domains:add", domain]);
+    for (domain, words) in [
+        ("www.shop.example", "leads here already"),
+        ("far.shop.example", "leads to 192.0.2.7, which is not this platform"),
+        ("bare.shop.example", "has no address yet"),
+    ] {
+        let ran = added(domain);
+        assert_eq!(ran.stdout.trim(), format!("{domain}. CNAME hello.paas.test."));
+        assert!(ran.ok_stderr().contains(words), "{domain}: {words}");
+        assert_eq!(get(world.server.http, domain, "/").status, 200, "it is added all the same");
+    }
+}
+
+#[test]
+fn without_tls_nobody_listens() {
+    let server = Server::with_config("[tls]\nmode = \"off\"\n");
+    assert_eq!(server.https.port(), 0);
+    assert_eq!(get(server.api, "api", "/ca.pem").status, 404);
 }

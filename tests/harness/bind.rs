@@ -29,7 +29,7 @@ impl Bind {
         let folder = tempfile::tempdir().expect("folder");
         let here = folder.path().display();
         let [port] = free_ports();
-        let records = "@ 60 IN SOA ns hostmaster 1 60 60 60 60\n@ 60 IN NS ns\nns 60 IN A 127.0.0.1\n@ 60 IN A 127.0.0.1\n* 60 IN A 127.0.0.1\n";
+        let records = "@ 60 IN SOA ns hostmaster 1 60 60 60 60\n@ 60 IN NS ns\nns 60 IN A 127.0.0.1\n@ 60 IN A 127.0.0.1\n* 60 IN A 127.0.0.1\nfar 60 IN A 192.0.2.7\nbare 60 IN TXT x\n";
         std::fs::write(folder.path().join("zone"), records).expect("zone");
         let config = format!(
             "key gigalixir {{ algorithm hmac-sha256; secret \"{KEY}\"; }};\n\

@@ -20,7 +20,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
 use super::TlsError;
-use crate::server::config::TlsConfig;
+use crate::server::config::{TlsConfig, TlsMode};
 use crate::server::seal::Sealer;
 use crate::server::store::Store;
 
@@ -76,21 +76,15 @@ pub(super) struct Cas {
     config: TlsConfig,
     store: Store,
     sealer: Arc<Sealer>,
-    client: reqwest::Client,
+    /// Where CAs are asked.
+    client: Option<reqwest::Client>,
     known: Mutex<HashMap<String, (Account, Arc<Web>)>>,
 }
 
 impl Cas {
     pub(super) fn new(config: &TlsConfig, store: &Store, sealer: &Arc<Sealer>) -> Result<Self, TlsError> {
-        let mut client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
-        if let Some(path) = &config.ca_file {
-            let unusable = |why: String| TlsError::CaFile { path: path.clone(), why };
-            let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-            let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
-            client = client.tls_certs_only(roots);
-        }
-        let client = client.build().map_err(|error| TlsError::Client(error.to_string()))?;
         let (store, sealer) = (store.clone(), Arc::clone(sealer));
+        let client = if config.mode == TlsMode::Acme { Some(client(config)?) } else { None };
         Ok(Self { config: config.clone(), store, sealer, client, known: Mutex::default() })
     }
 
@@ -107,7 +101,8 @@ impl Cas {
         if let Some((account, _)) = known.get(directory) {
             return Ok(account.clone());
         }
-        let web = Arc::new(Web { client: self.client.clone(), until: AtomicI64::new(0) });
+        let client = self.client.clone().ok_or_else(|| Failed::Refused("no CA is asked in this mode".into()))?;
+        let web = Arc::new(Web { client, until: AtomicI64::new(0) });
         let builder = Account::builder_with_http(Box::new(Shared(Arc::clone(&web))));
         let context = format!("acme:{directory}");
         let account = match self.store.acme_account(directory.to_owned()).await? {
@@ -161,6 +156,17 @@ impl Cas {
         let key = key.map_err(|_| Failed::Refused("`tls.eab.key` is not base64url".into()))?;
         Ok(Some(ExternalAccountKey::new(kid.clone(), &key)))
     }
+}
+
+fn client(config: &TlsConfig) -> Result<reqwest::Client, TlsError> {
+    let mut client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+    if let Some(path) = &config.ca_file {
+        let unusable = |why: String| TlsError::CaFile { path: path.clone(), why };
+        let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+        client = client.tls_certs_only(roots);
+    }
+    client.build().map_err(|error| TlsError::Client(error.to_string()))
 }
 
 /// One directory's client.

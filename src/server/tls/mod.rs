@@ -15,6 +15,8 @@ mod follow;
 mod inspect;
 mod issue;
 mod listen;
+#[cfg(test)]
+mod measuring;
 mod orders;
 mod own;
 mod reach;
@@ -74,9 +76,6 @@ pub enum TlsError {
     /// The client that talks to CAs.
     #[error("the client for CAs: {0}")]
     Client(String),
-    /// The DNS cannot be asked.
-    #[error("the DNS resolver: {0}")]
-    Resolver(String),
     /// `[tls.dns]`.
     #[error("[tls.dns]: {0}")]
     Dns(String),
@@ -122,7 +121,7 @@ impl Tls {
         };
         let cas = Cas::new(&config, &store, &sealer)?;
         let zone = dns::zone(&config.dns, config.dns.zone.as_deref().unwrap_or(domain.as_str()))?;
-        let reach = Resolving::new(&config)?;
+        let reach = Resolving::new(&config);
         let shelf = Shelf::default();
         shelf.replace(store.certificates().await?);
         Ok(Self(Arc::new(Inner {

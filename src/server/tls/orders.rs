@@ -216,6 +216,8 @@ impl Inner {
         let Some(mut row) = rows.into_iter().find(|row| row.name() == order.name()) else { return Ok(()) };
         let text = failed.to_string();
         let ((first, most), refused) = match &failed {
+            // Perhaps the CA looked while nobody was here: that was not its last word.
+            Failed::Refused(_) if order.step == OrderStep::Answered => (UNREACHABLE, true),
             Failed::Refused(_) => (REFUSED, true),
             Failed::Unreachable(_) => (UNREACHABLE, false),
             Failed::Ours(_) => (REFUSED, false),

@@ -10,7 +10,6 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
-use super::TlsError;
 use crate::server::config::TlsConfig;
 
 /// For all questions about one host.
@@ -31,32 +30,18 @@ pub enum Reach {
 
 /// Asks the DNS.
 pub(super) struct Resolving {
-    resolver: TokioResolver,
+    /// `None` on a machine that knows no name server.
+    resolver: Option<TokioResolver>,
     ours: BTreeSet<IpAddr>,
 }
 
 impl Resolving {
-    pub(super) fn new(config: &TlsConfig) -> Result<Self, TlsError> {
-        let failed = |error: NetError| TlsError::Resolver(error.to_string());
-        let builder = if config.dns_servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(failed)?
-        } else {
-            let servers = config.dns_servers.iter().map(|server| {
-                let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-                    connection.port = server.port();
-                    connection
-                });
-                NameServerConfig::new(server.ip(), true, connections.into())
-            });
-            let config = ResolverConfig::from_name_servers(servers.collect());
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        };
-        let mut builder = builder;
-        let options = builder.options_mut();
-        // A record that was set a moment ago shall be seen.
-        (options.cache_size, options.timeout, options.attempts) = (0, Duration::from_secs(2), 2);
-        let resolver = builder.build().map_err(failed)?;
-        Ok(Self { resolver, ours: config.public_addresses.iter().copied().collect() })
+    pub(super) fn new(config: &TlsConfig) -> Self {
+        let resolver = resolver(config);
+        if let Err(error) = &resolver {
+            tracing::warn!(%error, "the DNS cannot be asked where domains lead");
+        }
+        Self { resolver: resolver.ok(), ours: config.public_addresses.iter().copied().collect() }
     }
 
     /// Where a host leads; `platform` is a name that leads here.
@@ -89,10 +74,30 @@ impl Resolving {
 
     async fn addresses(&self, host: &str) -> Option<BTreeSet<IpAddr>> {
         // The dot keeps search domains out.
-        match self.resolver.lookup_ip(format!("{host}.")).await {
+        match self.resolver.as_ref()?.lookup_ip(format!("{host}.")).await {
             Ok(found) => Some(found.iter().collect()),
             Err(error) if error.is_nx_domain() || error.is_no_records_found() => Some(BTreeSet::new()),
             Err(_) => None,
         }
     }
+}
+
+fn resolver(config: &TlsConfig) -> Result<TokioResolver, NetError> {
+    let mut builder = if config.dns_servers.is_empty() {
+        TokioResolver::builder_tokio()?
+    } else {
+        let servers = config.dns_servers.iter().map(|server| {
+            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+                connection.port = server.port();
+                connection
+            });
+            NameServerConfig::new(server.ip(), true, connections.into())
+        });
+        let servers = ResolverConfig::from_name_servers(servers.collect());
+        TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
+    };
+    let options = builder.options_mut();
+    // A record that was set a moment ago shall be seen.
+    (options.cache_size, options.timeout, options.attempts) = (0, Duration::from_secs(2), 2);
+    builder.build()
 }

@@ -183,28 +183,4 @@ mod tests {
         shelf.replace(vec![testing::certificate(&other, &["a.example"], CertificateSource::Own)]);
         assert!(shelf.find("a.example").unwrap().ready(&sealer).is_none());
     }
-
-    #[test]
-    #[ignore = "a measurement: --release --ignored --nocapture"]
-    fn ten_thousand_certificates() {
-        let folder = tempfile::tempdir().unwrap();
-        let sealer = Sealer::open(&folder.path().join("key")).unwrap();
-        let rows: Vec<_> = (0..10_000)
-            .map(|n| testing::certificate(&sealer, &[&format!("host-{n}.example.org")], CertificateSource::Acme))
-            .collect();
-        for count in [10, 10_000] {
-            let shelf = Shelf::default();
-            let begun = std::time::Instant::now();
-            shelf.replace(rows[..count].to_vec());
-            let filled = begun.elapsed();
-            let begun = std::time::Instant::now();
-            (0..count).for_each(|n| _ = shelf.find(&format!("host-{n}.example.org")).unwrap().ready(&sealer));
-            let first = begun.elapsed() / count as u32;
-            let hosts: Vec<String> = (0..1000).map(|n| format!("host-{}.example.org", n % count)).collect();
-            let begun = std::time::Instant::now();
-            (0..1000).for_each(|_| hosts.iter().for_each(|host| assert!(shelf.find(host).is_some())));
-            let lookup = begun.elapsed() / 1_000_000;
-            eprintln!("{count} certificates: filled in {filled:?}, first use {first:?} each, lookup {lookup:?}");
-        }
-    }
 }
