@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// `POST /api/apps`. An empty object asks for a generated name.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CreateApp {
     /// The wished name.
@@ -22,6 +23,7 @@ pub struct CreateApp {
 }
 
 /// `GET /api/apps` (a list), `GET /api/apps/A`, and the answer to `POST /api/apps`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct App {
     /// The app's name, unique on the platform.
@@ -52,6 +54,7 @@ pub struct App {
 }
 
 /// `GET /api/apps/A/status`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     /// The app's name.
@@ -73,6 +76,7 @@ pub struct Status {
 }
 
 /// One replica.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pod {
     /// Names the replica for `ps:kill`, `--replica` and the logs.
@@ -95,6 +99,7 @@ pub struct Pod {
 }
 
 /// The `lastState` of a replica.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LastState {
     /// The last termination.
@@ -103,6 +108,7 @@ pub struct LastState {
 }
 
 /// One termination, in Kubernetes' words.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terminated {
@@ -115,6 +121,7 @@ pub struct Terminated {
 }
 
 /// `PUT /api/apps/A/scale`. `size` ≥ 100 is read as thousandths (the 0.1.0 client).
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Scale {
     /// Replicas of `web`.
@@ -129,6 +136,7 @@ pub struct Scale {
 }
 
 /// `POST /api/apps/A/configs`: today's form has `configs`, the 2017 form `key` and `value`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SetConfigs {
     /// Name → value.
@@ -146,6 +154,7 @@ pub struct SetConfigs {
 }
 
 /// `DELETE /api/apps/A/configs`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UnsetConfig {
     /// The name to forget. The official client sends one; ours may send several in `keys`.
@@ -160,6 +169,7 @@ pub struct UnsetConfig {
 }
 
 /// `PUT /api/apps/A/maintenance`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Maintenance {
     /// Whether visitors shall read the maintenance page.
@@ -167,6 +177,7 @@ pub struct Maintenance {
 }
 
 /// An entry of `GET /api/apps/A/activity`, newest first.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Activity {
     /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `stack`, `domain`, `access`, `maintenance`, `canary`.

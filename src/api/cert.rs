@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One host, in the answer to `GET /api/apps/A/certs`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cert {
     /// The host.
@@ -25,6 +26,7 @@ pub struct Cert {
 }
 
 /// `POST /api/apps/A/certs`: an own certificate, both PEM.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Clone, Serialize, Deserialize)]
 pub struct AddCert {
     /// The host.
@@ -36,6 +38,7 @@ pub struct AddCert {
 }
 
 /// `POST /api/apps/A/certs/renew`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RenewCert {
     /// The host.

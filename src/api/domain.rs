@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// `DELETE /api/apps/A/domains`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Domain {
     /// The host name.
@@ -10,6 +11,7 @@ pub struct Domain {
 }
 
 /// `POST /api/apps/A/domains`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AddDomain {
     /// The host name.
@@ -20,6 +22,7 @@ pub struct AddDomain {
 }
 
 /// The answer to `POST /api/apps/A/domains`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Added {
     /// The host name, lower case.
@@ -32,6 +35,7 @@ pub struct Added {
 }
 
 /// What the DNS says of a host.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dns {
     /// `here`, `nowhere`, `elsewhere`, `unknown`.

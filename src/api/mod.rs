@@ -26,7 +26,23 @@ pub struct Data<T> {
     pub data: T,
 }
 
+/// An answer that only says what happened.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Message {
+    /// A sentence.
+    pub message: String,
+}
+
+impl Message {
+    /// That sentence.
+    pub fn new(message: &str) -> Self {
+        Self { message: message.to_owned() }
+    }
+}
+
 /// The envelope of every refusal: messages by field, `""` for general ones.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Errors {
     /// Field name → messages.

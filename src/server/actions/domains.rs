@@ -33,7 +33,7 @@ impl Apps {
         self.rooms.logs.platform(&app.name, format!("Domain {host} added by {}", user.email));
         let cname = self.cname(&app);
         let dns = match check {
-            true => Some(self.rooms.tls.reach(host.as_str(), &cname).await).map(dns),
+            true => Some(dns(self.rooms.tls.reach(host.as_str(), &cname).await)),
             false => None,
         };
         Ok(Added { cname, fqdn: host.into(), dns })

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::response::IntoResponse;
 
 use super::Doors;
-use super::answer::{Answer, created, ok};
+use super::answer::{Answer, Text, created, ok};
 use super::auth::SignedIn;
 use super::error::HttpError;
 use super::extract::{JsonBody, Segments};
-use crate::api::cert::{AddCert, RenewCert};
+use super::routes::Routes;
+use crate::api::cert::{AddCert, Cert, RenewCert};
 use crate::api::domain::Domain;
 use crate::server::actions::ActionError;
 use crate::server::actions::apps::Apps;
@@ -22,16 +21,18 @@ use crate::server::tls::Tls;
 /// The type of `/ca.pem`: everything saves it.
 pub const CA_FILE: &str = "application/x-pem-file";
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/ca.pem", get(root))
-        .route("/api/apps/{app}/certs", get(list).post(add).delete(remove))
-        .route("/api/apps/{app}/certs/renew", post(renew))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/ca.pem", root, "downloads the root of the platform's own CA")
+        .get("/api/apps/{app}/certs", list, "lists the certificates of an app's hosts")
+        .post("/api/apps/{app}/certs", add, "serves an own certificate for a host")
+        .delete("/api/apps/{app}/certs", remove, "serves an own certificate no longer")
+        .post("/api/apps/{app}/certs/renew", renew, "has a host's certificate made anew")
 }
 
-async fn root(State(tls): State<Tls>) -> Result<Response, HttpError> {
+async fn root(State(tls): State<Tls>) -> Result<Text, HttpError> {
     match tls.root() {
-        Some(root) => Ok(([(CONTENT_TYPE, CA_FILE)], root.to_owned()).into_response()),
+        Some(root) => Ok(Text(([(CONTENT_TYPE, CA_FILE)], root.to_owned()).into_response())),
         None => Err(ActionError::NotFound("this platform has no CA of its own".into()).into()),
     }
 }
@@ -40,7 +41,7 @@ async fn list(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<Vec<Cert>> {
     ok(apps.certs(&user, &app).await?)
 }
 
@@ -49,7 +50,7 @@ async fn add(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<AddCert>,
-) -> Answer {
+) -> Answer<Cert, 201> {
     created(apps.add_cert(&user, &app, wish).await?)
 }
 
@@ -58,7 +59,7 @@ async fn remove(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(Domain { fqdn }): JsonBody<Domain>,
-) -> Answer {
+) -> Answer<&'static str> {
     apps.remove_cert(&user, &app, &fqdn).await?;
     ok("deleted")
 }
@@ -68,6 +69,6 @@ async fn renew(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<RenewCert>,
-) -> Answer {
+) -> Answer<Cert> {
     ok(apps.renew_cert(&user, &app, wish).await?)
 }

@@ -35,6 +35,7 @@ use crate::server::store::testing;
 use crate::server::tls::Tls;
 
 mod access;
+mod document;
 mod fronts;
 
 const ANN: &str = "ann@example.com";
@@ -127,10 +128,21 @@ impl Platform {
             .uri(path)
             .header(header::AUTHORIZATION, format!("Basic {basic}"))
             .header(header::CONTENT_TYPE, "application/json")
-            .extension(axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))))
             .body(body)
             .unwrap();
+        self.answer(request).await
+    }
+
+    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        request.extensions_mut().insert(axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))));
         self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn read(&self, request: Request<Body>) -> (u16, Value) {
+        let response = self.answer(request).await;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
     }
 
     async fn ask(&self, who: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
