@@ -1,5 +1,4 @@
-//! Accepting visitors over TLS. A handshake is bounded in time and in number; the decrypted stream goes to whoever
-//! serves the host, who knows nothing of TLS.
+//! Accepting visitors over TLS. The decrypted stream goes to whoever serves the host, who knows nothing of TLS.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -7,21 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::challenges::ACME_TLS;
+use super::handshake::{Handshakes, Shaken};
 use super::{Tls, TlsError};
 
-/// For a handshake, from the first byte to the last.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at a time; more wait their turn with the clock running.
-const HANDSHAKES: usize = 512;
 /// How long to wait when the machine is out of file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
 
@@ -57,16 +50,14 @@ impl Tls {
         serves: S,
         shutdown: CancellationToken,
     ) -> Result<JoinHandle<()>, TlsError> {
-        let acceptor = TlsAcceptor::from(super::resolver::server_config(Arc::clone(&self.0))?);
-        let door = Door { acceptor, serves, handshakes: Semaphore::new(HANDSHAKES), shutdown };
+        let door = Door { handshakes: self.handshakes()?, serves, shutdown };
         Ok(tokio::spawn(accept(listener, Arc::new(door))))
     }
 }
 
 struct Door<S> {
-    acceptor: TlsAcceptor,
+    handshakes: Handshakes,
     serves: S,
-    handshakes: Semaphore,
     shutdown: CancellationToken,
 }
 
@@ -112,24 +103,6 @@ async fn admit<S: Serves>(
 async fn visit<S: Serves>(stream: TcpStream, peer: SocketAddr, place: S::Place, door: &Door<S>) {
     // Refused only by a socket that is gone already.
     let _ = stream.set_nodelay(true);
-    let handshake = async {
-        let _turn = door.handshakes.acquire().await.ok()?;
-        match door.acceptor.accept(stream).await {
-            Ok(stream) => Some(stream),
-            Err(error) => {
-                tracing::debug!(client.address = %peer, %error, "a TLS handshake failed");
-                None
-            }
-        }
-    };
-    let Ok(Some(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else { return };
-    let (_, session) = stream.get_ref();
-    let protocol = session.alpn_protocol();
-    if protocol == Some(ACME_TLS) {
-        // The CA has seen what it came for.
-        return;
-    }
-    let h2 = protocol == Some(b"h2");
-    let host = session.server_name().unwrap_or_default().to_ascii_lowercase();
+    let Some(Shaken { stream, host, h2 }) = door.handshakes.shake(stream, peer).await else { return };
     door.serves.serve(Secured { stream, peer, host, h2, place }, door.shutdown.child_token()).await;
 }

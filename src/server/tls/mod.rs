@@ -1,5 +1,5 @@
 //! Certificates: which there are ([`shelf`]), which one a visitor is shown ([`resolver`]), how visitors come in
-//! ([`listen`]); and where certificates come from: the platform's own CA ([`authority`]), other CAs by ACME
+//! ([`handshake`], [`listen`]); and where certificates come from: the platform's own CA ([`authority`]), other CAs by ACME
 //! ([`wanted`] → [`orders`] → [`issue`], [`renew`]), or somebody's hands ([`own`]).
 //!
 //! Invariants: every step of an order is a row before the next one begins, so a killed server goes on where it was;
@@ -12,6 +12,7 @@ mod ca;
 mod challenges;
 mod dns;
 mod follow;
+mod handshake;
 mod inspect;
 mod issue;
 mod listen;
@@ -44,6 +45,7 @@ use authority::Authority;
 use ca::Cas;
 use challenges::Challenges;
 use dns::Zone;
+pub use handshake::{Handshakes, Shaken};
 pub use listen::{Secured, Serves};
 pub use reach::Reach;
 use reach::Resolving;
