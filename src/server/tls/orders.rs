@@ -134,6 +134,8 @@ async fn plan(inner: &Inner, busy: &HashSet<String>) -> Result<(Vec<Task>, Times
         inner.store.place_orders(missing).await?;
         inner.store.certificate_orders().await?
     };
+    // An empty table is one that is not known yet: no reason to give anything up.
+    let routed = !inner.routes.load().hosts.is_empty();
     let mut tasks = Vec::new();
     let mut consider = |task: Task, at: Timestamp| {
         if busy.contains(&task.key()) {
@@ -145,7 +147,7 @@ async fn plan(inner: &Inner, busy: &HashSet<String>) -> Result<(Vec<Task>, Times
         if wanted.contains(&order.names) {
             let at = order.next_at;
             consider(Task::Order(order), at);
-        } else if !busy.contains(&Task::Order(order.clone()).key()) {
+        } else if routed && !busy.contains(&Task::Order(order.clone()).key()) {
             inner.store.drop_order(order.name().clone()).await?;
         }
     }
