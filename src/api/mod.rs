@@ -10,9 +10,11 @@ pub mod app;
 pub mod canary;
 pub mod cert;
 pub mod domain;
+pub mod inside;
 pub mod log;
 pub mod mfa;
 pub mod release;
+pub mod ssh;
 pub mod ssh_key;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,9 @@
 //! It knows the platform only through [`crate::api`] and works without the `server` feature. Everything a command needs is
 //! in one explicit [`Client`]; nothing below reads the environment or the command line again.
 
+pub mod channel;
 pub mod commands;
+pub mod console;
 pub mod credentials;
 pub mod environment;
 pub mod error;
@@ -13,6 +15,8 @@ pub mod http;
 pub mod netrc;
 pub mod output;
 pub mod prompt;
+pub mod ssh;
+pub mod terminal;
 pub mod variables;
 
 use std::process::ExitCode;

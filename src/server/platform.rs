@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ use super::runtime::local::{Local, LocalConfig};
 use super::seal::Sealer;
 use super::settings;
 use super::slugs::Slugs;
+use super::ssh;
 use super::store::Store;
 use super::tls::Tls;
 
@@ -44,7 +46,7 @@ const LINES: usize = 4096;
 pub(super) struct Platform {
     deployer: Deployer,
     logs: Logs,
-    doors: (JoinHandle<()>, CancellationToken),
+    doors: (Vec<JoinHandle<()>>, CancellationToken),
     visitors: (Vec<JoinHandle<()>>, CancellationToken),
     lines: JoinHandle<()>,
 }
@@ -71,7 +73,8 @@ impl Platform {
         let mut sockets = Sockets::from_env();
         let (api, http) = (sockets.listen("api", config.api)?, sockets.listen("http", config.http)?);
         let https = if config.tls.mode == TlsMode::Off { None } else { Some(sockets.listen("https", config.https)?) };
-        (config.api, config.http) = (api.local_addr()?, http.local_addr()?);
+        let ssh = sockets.listen("ssh", config.ssh)?;
+        (config.api, config.http, config.ssh) = (api.local_addr()?, http.local_addr()?, ssh.local_addr()?);
         if let Some(https) = &https {
             config.https = https.local_addr()?;
         }
@@ -84,7 +87,7 @@ impl Platform {
         let visitors_closed = CancellationToken::new();
         let mut visitors = vec![rooms.router.serve(http, visitors_closed.clone())];
         let doors_closed = CancellationToken::new();
-        let door = door(&config, &rooms, pipeline, doors_closed.clone()).await?;
+        let (door, ssh) = doors(&config, &rooms, pipeline, ssh, doors_closed.clone()).await?;
         visitors.push(rooms.tls.follow(rooms.deployer.routes(), visitors_closed.clone()));
         visitors.push(rooms.tls.tend(visitors_closed.clone()));
         if let Some(https) = https {
@@ -92,7 +95,7 @@ impl Platform {
             let reception = Reception { tls, router, door: door.clone(), door_closed: doors_closed.clone() };
             visitors.push(rooms.tls.serve(https, reception, visitors_closed.clone())?);
         }
-        let doors = http::serve(api, door, doors_closed.clone());
+        let doors = vec![http::serve(api, door, doors_closed.clone()), ssh];
         announce(&config, rooms.runtime, begun);
         Ok(Self {
             deployer: rooms.deployer,
@@ -107,7 +110,7 @@ impl Platform {
     pub(super) async fn stop(self, apps: bool) {
         self.doors.1.cancel();
         self.deployer.close().await;
-        let _ = self.doors.0.await;
+        futures_util::future::join_all(self.doors.0).await;
         self.visitors.1.cancel();
         futures_util::future::join_all(self.visitors.0).await;
         if apps {
@@ -197,12 +200,13 @@ fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline
     })))
 }
 
-async fn door(
+async fn doors(
     config: &ServerConfig,
     rooms: &Rooms,
     pipeline: Arc<Pipeline>,
+    ssh: TcpListener,
     closed: CancellationToken,
-) -> anyhow::Result<http::Ready> {
+) -> anyhow::Result<(http::Ready, JoinHandle<()>)> {
     let mailer = Mailer::new(&config.smtp, &config.domain, config.data_dir.join("outbox"))?;
     let accounts = {
         let (store, sealer) = (rooms.store.clone(), rooms.sealer.clone());
@@ -223,6 +227,9 @@ async fn door(
     apps.tidy().await?;
     let gate = Arc::new(Gate { accounts: accounts.clone(), apps: apps.clone() });
     let git = git::Door { receiver: rooms.receiver.clone(), deploys: pipeline, admits: gate };
+    let people = (accounts.clone(), apps.clone());
+    let folder = config.data_dir.join("ssh");
+    let ssh = ssh::serve(ssh, &folder, settings::ssh(config), people, closed.clone())?;
     let doors = Doors {
         accounts,
         apps,
@@ -233,22 +240,22 @@ async fn door(
         tls: rooms.tls.clone(),
         body_limit: config.limits.body_kib * 1024,
     };
-    Ok(http::router(doors, git))
+    Ok((http::router(doors, git), ssh))
 }
 
 fn announce(config: &ServerConfig, runtime: &str, begun: Instant) {
-    let (api, http) = (config.api.to_string(), config.http.to_string());
+    let (api, http, ssh) = (config.api.to_string(), config.http.to_string(), config.ssh.to_string());
     let https = (config.tls.mode != TlsMode::Off).then(|| config.https.to_string());
     tracing::info!(
         api.address = api,
         http.address = http,
         https.address = https,
+        ssh.address = ssh,
         runtime,
         data = %config.data_dir.display(),
         ready_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "Ready: API and git at {}, apps at {}, running on the {runtime} runtime.",
+        "Ready: API and git at {}, apps at {}, ssh at {ssh}, running on the {runtime} runtime.",
         config.public_api(),
         config.public_apps().replacen("://", "://APP.", 1),
     );
-    tracing::info!("Not served by this version: ssh ({}).", config.ssh);
 }

@@ -10,12 +10,16 @@ mod person;
 mod processes;
 mod project;
 mod server;
+mod ssh;
+mod wire;
 
 pub use curl::Curl;
 pub use http::{Answer, get};
 pub use official::Official;
 pub use passage::Passage;
-pub use person::{Person, newest_code, newest_mail};
+pub use person::{PASSWORD, Person, Ran, newest_code, newest_mail};
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;
+pub use ssh::Ssh;
+pub use wire::{Reply, Wire, secret_mailed};

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
-    Signups, SlugStore, SlugsConfig, SmtpConfig, TlsConfig,
+    BuilderConfig, DeployConfig, GatewayConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config,
+    ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig, TlsConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -36,6 +36,7 @@ impl Default for ServerConfig {
             deploy: DeployConfig::default(),
             router: RouterTimeouts::default(),
             tls: TlsConfig::default(),
+            gateway: GatewayConfig::default(),
             file: None,
         }
     }
@@ -51,6 +52,8 @@ impl Default for Limits {
             slug_mib: 500,
             log_mib: 16,
             releases_kept: 50,
+            config_kib: 32,
+            ssh_keys_per_account: 50,
             apps_per_account: 100,
             domains_per_app: 100,
             people_per_app: 25,
@@ -61,6 +64,8 @@ impl Default for Limits {
 impl Default for Rates {
     fn default() -> Self {
         Self {
+            requests_per_address: 6000,
+            requests_per_account: 6000,
             logins_per_address: 30,
             logins_per_account: 10,
             codes_per_address: 30,
@@ -100,5 +105,22 @@ impl Default for DeployConfig {
 impl Default for RouterTimeouts {
     fn default() -> Self {
         Self { connect_seconds: 5, response_seconds: 60, header_seconds: 15, idle_seconds: 3600 }
+    }
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            address: None,
+            login_seconds: 30,
+            idle_seconds: 3600,
+            keepalive_seconds: 30,
+            attempts_per_address: 30,
+            connections_per_address: 1000,
+            connections_per_account: 1000,
+            channels_per_connection: 64,
+            buffer_mib: 64,
+            drain_seconds: 10,
+        }
     }
 }

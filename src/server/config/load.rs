@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use toml::{Table, Value};
 
+use super::addresses::SshAddress;
 use super::{RuntimeChoice, ServerConfig, SlugStore};
 
 /// The operator's file as it is installed: documents every key and shows its default, or an example behind `#`.
@@ -164,6 +165,9 @@ impl ServerConfig {
         if let Some(sentence) = self.tls.contradiction() {
             return Some(sentence);
         }
+        if self.gateway.address.as_deref().is_some_and(|address| SshAddress::parse(address).is_none()) {
+            return Some("`gateway.address` is neither a host nor HOST:PORT".into());
+        }
         self.zero().map(|key| format!("`{key}` must not be 0"))
     }
 
@@ -171,6 +175,7 @@ impl ServerConfig {
         let (limits, builder, deploy) = (&self.limits, &self.builder, &self.deploy);
         [
             ("limits.body_kib", limits.body_kib == 0),
+            ("limits.config_kib", limits.config_kib == 0),
             ("limits.pack_mib", limits.pack_mib == 0),
             ("limits.object_mib", limits.object_mib == 0),
             ("limits.pushes_at_once", limits.pushes_at_once == 0),
@@ -187,6 +192,11 @@ impl ServerConfig {
             ("router.connect_seconds", self.router.connect_seconds == 0),
             ("router.response_seconds", self.router.response_seconds == 0),
             ("router.header_seconds", self.router.header_seconds == 0),
+            ("gateway.login_seconds", self.gateway.login_seconds == 0),
+            ("gateway.connections_per_address", self.gateway.connections_per_address == 0),
+            ("gateway.connections_per_account", self.gateway.connections_per_account == 0),
+            ("gateway.channels_per_connection", self.gateway.channels_per_connection == 0),
+            ("gateway.buffer_mib", self.gateway.buffer_mib == 0),
         ]
         .into_iter()
         .find_map(|(key, is_zero)| is_zero.then_some(key))
@@ -410,6 +420,8 @@ mod tests {
             ("[tls]\nchallenge = \"dns-01\"", "provider"),
             ("[tls.eab]\nkid = \"x\"", "together"),
             ("[tls.dns]\nprovider = \"rfc2136\"\nserver = \"127.0.0.1:53\"", "key_name"),
+            ("[gateway]\naddress = \"-oProxyCommand=x\"", "HOST:PORT"),
+            ("[gateway]\nbuffer_mib = 0", "gateway.buffer_mib"),
             ("trusted_proxies = [\"10.0.0.0/99\"]", "neither"),
             ("[smtp]\npassword_file = \"/nonexistent/y\"\nusername = \"u\"", "/nonexistent/y"),
         ] {

@@ -18,6 +18,7 @@ use url::Url;
 
 use super::domain::Hostname;
 
+pub use addresses::SshAddress;
 pub use load::{ConfigError, Overrides};
 pub use tls::{ChallengeChoice, DnsConfig, DnsProvider, EabConfig, Redirect, TlsConfig, TlsMode};
 
@@ -60,7 +61,7 @@ pub struct ServerConfig {
     pub smtp: SmtpConfig,
     /// How much of everything.
     pub limits: Limits,
-    /// How often strangers may try.
+    /// How often something may be asked.
     pub rates: Rates,
     /// Building slugs.
     pub builder: BuilderConfig,
@@ -72,6 +73,8 @@ pub struct ServerConfig {
     pub router: RouterTimeouts,
     /// Certificates.
     pub tls: TlsConfig,
+    /// People who enter replicas by ssh.
+    pub gateway: GatewayConfig,
     /// The file all this was read from, if any.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -166,6 +169,10 @@ pub struct Limits {
     pub log_mib: u64,
     /// Releases kept for each app; at least 2, so that there is one to go back to.
     pub releases_kept: u32,
+    /// KiB of an app's variables, names and values together.
+    pub config_kib: usize,
+    /// SSH keys of one account.
+    pub ssh_keys_per_account: u32,
     /// Apps of one account.
     pub apps_per_account: u32,
     /// Custom domains of one app.
@@ -174,10 +181,14 @@ pub struct Limits {
     pub people_per_app: u32,
 }
 
-/// How often strangers may try: so many at once, then as many again evenly over the time. 0 is unlimited.
+/// How often something may be asked: so many at once, then as many again evenly over the time. 0 is unlimited.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rates {
+    /// Requests to the API and git per address (IPv6: per /64) and minute.
+    pub requests_per_address: u32,
+    /// Requests of one account per minute.
+    pub requests_per_account: u32,
     /// Failed sign-ins per address (IPv6: per /64) and minute.
     pub logins_per_address: u32,
     /// Failed sign-ins per account and minute.
@@ -280,4 +291,30 @@ pub struct RouterTimeouts {
     pub header_seconds: u64,
     /// Seconds that an upgraded connection may be silent.
     pub idle_seconds: u64,
+}
+
+/// People who enter replicas by ssh.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// `HOST` or `HOST:PORT` as ssh clients reach the server, when not as it listens.
+    pub address: Option<String>,
+    /// Seconds that signing in may take.
+    pub login_seconds: u64,
+    /// Seconds that nothing may happen on a connection.
+    pub idle_seconds: u64,
+    /// Seconds of silence after which a client is asked whether it is there.
+    pub keepalive_seconds: u64,
+    /// Failed connections per address (IPv6: per /64) and minute.
+    pub attempts_per_address: u32,
+    /// Connections of one address (IPv6: of one /64).
+    pub connections_per_address: usize,
+    /// Connections of one account.
+    pub connections_per_account: usize,
+    /// Channels of one connection.
+    pub channels_per_connection: usize,
+    /// MiB sent through one connection that programs have not read yet.
+    pub buffer_mib: usize,
+    /// Seconds that programs may go on when the server stops.
+    pub drain_seconds: u64,
 }

@@ -68,6 +68,8 @@ pub struct Settings {
     pub parallel: usize,
     /// How often the runtime is told again what should be.
     pub reconcile: Duration,
+    /// Bytes that the names and values of an app's variables together may have.
+    pub config_bytes: usize,
 }
 
 impl Settings {
@@ -81,6 +83,7 @@ impl Settings {
             grace: Duration::from_secs(30),
             parallel: 8,
             reconcile: Duration::from_secs(60),
+            config_bytes: 32 * 1024,
         }
     }
 }
@@ -141,6 +144,11 @@ impl Deployer {
     /// Every replica of the app, by process and index.
     pub fn status(&self, app: &AppName) -> Vec<Instance> {
         self.0.fleet.instances(app)
+    }
+
+    /// Where the replicas are, for those who enter one.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.0.rooms.runtime
     }
 
     /// Waits for the operations under way (bound it), then ends the background work. What is cut off goes on with the

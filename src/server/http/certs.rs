@@ -18,8 +18,8 @@ use crate::server::actions::ActionError;
 use crate::server::actions::apps::Apps;
 use crate::server::tls::Tls;
 
-/// The type of `/ca.pem`: everything saves it.
-pub const CA_FILE: &str = "application/x-pem-file";
+/// The type of `/ca.pem`.
+pub const CA_FILE: &str = "text/plain; charset=utf-8";
 
 pub(super) fn routes() -> Routes<Doors> {
     Routes::new()

@@ -10,12 +10,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::future::FutureExt as _;
@@ -32,17 +32,6 @@ const WINDOW: u32 = 1 << 20;
 /// After an accept failed, most likely for want of file descriptors.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// The door as hyper's service: a request learns whose it is.
-macro_rules! asks {
-    ($router:expr, $peer:expr) => {
-        service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo($peer));
-            $router.clone().oneshot(request)
-        })
-    };
-}
-
 /// Serves `router` until `closed`; then idle connections end at once and requests under way are finished.
 pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -55,7 +44,9 @@ pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -
                     tokio::time::sleep(BREATH).await;
                 }
                 Some(Ok((stream, peer))) => {
-                    let connection = graceful.watch(connection(stream, peer, router.clone()));
+                    // Answers are small and written at once; a refused option costs a little latency only.
+                    let _ = stream.set_nodelay(true);
+                    let connection = graceful.watch(connection(stream, false, peer, router.clone()));
                     tokio::spawn(async move {
                         if let Err(error) = connection.await {
                             tracing::debug!(client.address = %peer, cause = %error, "a connection broke");
@@ -70,33 +61,31 @@ pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -
     })
 }
 
-fn connection(stream: TcpStream, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error> {
-    // Answers are small and written at once; a refused option costs a little latency only.
-    let _ = stream.set_nodelay(true);
-    over_http1(stream, peer, router)
-}
-
-fn over_http1<S>(stream: S, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error>
+fn connection<S>(
+    stream: S,
+    h2: bool,
+    peer: SocketAddr,
+    router: Router,
+) -> impl GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .serve_connection(TokioIo::new(stream), asks!(router, peer))
-}
-
-fn over_http2<S>(stream: S, peer: SocketAddr, router: Router) -> impl GracefulConnection<Error = hyper::Error>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    http2::Builder::new(TokioExecutor::new())
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if h2 { builder.http2_only() } else { builder.http1_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    builder
+        .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(HEADERS)
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(2 * WINDOW)
-        .serve_connection(TokioIo::new(stream), asks!(router, peer))
+        .initial_connection_window_size(2 * WINDOW);
+    builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned()
 }
 
 /// Serves one connection that was decrypted elsewhere, to the end; after `closed` as [`serve`] does.
@@ -104,26 +93,17 @@ pub async fn serve_secured<S>(stream: S, h2: bool, peer: SocketAddr, router: Rou
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let ended = if h2 {
-        until(over_http2(stream, peer, router), closed).await
-    } else {
-        until(over_http1(stream, peer, router), closed).await
+    let mut connection = pin!(connection(stream, h2, peer, router));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closed.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(client.address = %peer, cause = %error, "a connection broke");
     }
-}
-
-async fn until(
-    connection: impl GracefulConnection<Error = hyper::Error>,
-    closed: CancellationToken,
-) -> hyper::Result<()> {
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = closed.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
 }
 
 #[cfg(test)]
@@ -131,6 +111,7 @@ mod tests {
     use axum::routing::{get, post};
     use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
 

@@ -82,6 +82,7 @@ impl Store {
             Ok(())
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 }
 

@@ -10,6 +10,7 @@ mod certificates;
 mod connection;
 mod email_changes;
 mod fronts;
+mod glances;
 mod mfa;
 mod migrations;
 mod operations;
@@ -28,10 +29,13 @@ mod workloads;
 
 use std::path::Path;
 
+use tokio::sync::watch;
+
 pub use accounts::{Digest, NewKey};
 pub use activity::Activity;
 pub use connection::Store;
 pub use email_changes::NewEmailChange;
+pub use glances::Glance;
 pub use mfa::StoredMfa;
 pub use operations::{Commit, Kind, Operation, OperationId, PushRef};
 pub use orders::Revocation;
@@ -81,6 +85,16 @@ impl Store {
     /// Opens (or makes) the database at `path`, mode 0600, and brings it to the present version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         connection::open(path)
+    }
+
+    /// Wakes whenever somebody may have lost access: a key, a role, an app or an account is gone. Who lets people stay
+    /// longer than one request subscribes first, then looks, and looks again at each change.
+    pub fn access_changes(&self) -> watch::Receiver<()> {
+        self.access.subscribe()
+    }
+
+    fn access_changed(&self) {
+        self.access.send_replace(());
     }
 
     /// Reads something; for health checks.

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::server::domain::{App, AppId, Email, Role, User, UserId};
+use crate::server::domain::{AppId, Email, Role, User, UserId};
 
 use super::activity::record;
 use super::fronts::count;
@@ -53,6 +53,7 @@ impl Store {
             record(tx, app, "access", &format!("Give {} the role {}.", who.email, role.as_str()), &by)
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 
     /// Takes somebody's role away. [`StoreError::NotFound`] if there is none.
@@ -66,15 +67,6 @@ impl Store {
             record(tx, app, "access", &format!("Take the role of {who} away."), &by)
         })
         .await
-    }
-
-    /// The apps a person owns or has a role in, by name.
-    pub async fn apps_open_to(&self, user: UserId) -> Result<Vec<App>, StoreError> {
-        self.read(move |db| {
-            let sql = "SELECT * FROM apps WHERE owner = ?1 OR id IN (SELECT app FROM permissions WHERE user = ?1)
-                       ORDER BY name";
-            super::apps::all(db, sql, params![user.0])
-        })
-        .await
+        .inspect(|_| self.access_changed())
     }
 }

@@ -18,7 +18,7 @@ use url::Url;
 use crate::server::actions::account::AccountRules;
 use crate::server::actions::apps::{AppSettings, Repositories, Rooms};
 use crate::server::clock::Clock;
-use crate::server::config::{Rates, Signups, TlsConfig};
+use crate::server::config::{Rates, Signups, SshAddress, TlsConfig};
 use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains};
 use crate::server::domain::{
     AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
@@ -95,9 +95,10 @@ impl Platform {
             domain: domain.clone(),
             app_url: Url::parse("http://example.com:8080").unwrap(),
             git_url: Url::parse("http://git.example.com:4000").unwrap(),
+            ssh: SshAddress { host: "example.com".into(), port: 2222 },
         };
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
-        let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain };
+        let rules = AccountRules { signups: Signups::First, rates: Rates::default(), ssh_keys: 50, domain };
         let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
         let mut keys = std::collections::HashMap::new();
         for email in [ANN, BEN, CAT, DAN] {
@@ -543,7 +544,7 @@ async fn a_slug_is_for_whoever_holds_its_signed_address() {
         }
         let request = request.body(Body::empty()).unwrap();
         async {
-            let response = platform.router.clone().oneshot(request).await.unwrap();
+            let response = platform.answer(request).await;
             let status = response.status().as_u16();
             (status, response.into_body().collect().await.unwrap().to_bytes())
         }

@@ -7,8 +7,10 @@
 //! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
 
 mod erlang;
+mod exec;
 mod folder;
 mod generation;
+pub mod inside;
 mod link;
 mod output;
 mod protocol;
@@ -17,18 +19,23 @@ mod shared;
 pub mod shim;
 mod slots;
 mod spool;
+mod terminal;
+mod variables;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::generation::Generation;
@@ -40,7 +47,7 @@ use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
-use crate::server::domain::{AppName, Instance, LogLine, Workload, WorkloadId};
+use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -97,6 +104,7 @@ impl Local {
             slots: Slots::default(),
             roster: Roster::new(logs),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
         });
         let generations = Generations::new(shared.tasks.clone());
         let local = Arc::new(Self { dir, shared, generations });
@@ -104,8 +112,10 @@ impl Local {
         Ok(local)
     }
 
-    /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
+    /// Leaves the replicas running, ends the sessions beside them, and returns when nothing of this server touches
+    /// anything any more: a successor can start.
     pub async fn close(&self) {
+        self.shared.closing.cancel();
         self.generations.close().await;
     }
 
@@ -156,6 +166,14 @@ impl Local {
             }
         }
     }
+
+    /// The folder of an instance that runs.
+    fn folder_of(&self, instance: &str) -> Result<PathBuf, RuntimeError> {
+        let instances = self.shared.roster.instances();
+        let running = instances.get(instance).filter(|known| known.state != InstanceState::Crashed);
+        let known = running.ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))?;
+        Ok(self.dir.join(folder::generation_name(&known.workload)).join(&known.name))
+    }
 }
 
 #[async_trait]
@@ -181,12 +199,23 @@ impl Runtime for Local {
         Ok(self.shared.roster.instances().values().cloned().collect())
     }
 
-    async fn exec(&self, instance: &str, _command: Command) -> Result<Session, RuntimeError> {
-        Err(RuntimeError::NotRunning(instance.to_owned()))
+    async fn exec(&self, instance: &str, command: Command) -> Result<Session, RuntimeError> {
+        let dir = self.folder_of(instance)?;
+        match exec::exec(&self.shared, dir, command).await {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(RuntimeError::NotRunning(instance.to_owned())),
+            Err(source) => Err(RuntimeError::Io { context: format!("starting a program in {instance}"), source }),
+        }
     }
 
-    async fn connect(&self, instance: &str, _port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
-        Err(RuntimeError::NotRunning(instance.to_owned()))
+    async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        let dir = self.folder_of(instance)?;
+        let failed = |source| RuntimeError::Io { context: format!("connecting to port {port} of {instance}"), source };
+        let spec: folder::Spec = folder::read_json(&dir.join(folder::SPEC)).map_err(failed)?;
+        let hosts = [spec.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let addresses = hosts.map(|host| SocketAddr::new(host, port));
+        let stream = TcpStream::connect(addresses.as_slice()).await.map_err(failed)?;
+        Ok(Box::new(stream))
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

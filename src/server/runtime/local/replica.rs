@@ -55,6 +55,8 @@ impl Replica {
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         shared.slots.claim(spec.slot);
         shared.slots.claim(spec.epmd_port);
+        // Of sessions of an earlier server.
+        Cgroup::at(spec.cgroup.clone()).sweep();
         let output = Output::open(&dir, &shared.roster.logs, &workload.app, &spec)?;
         let instance = Instance {
             name: spec.name.clone(),
