@@ -130,10 +130,11 @@ install() {
   command install -d -m 700 -o gigalixir -g gigalixir /var/lib/gigalixir
   command install -d -m 755 /etc/gigalixir
   [ -e /etc/gigalixir/server.toml ] || command install -m 640 -g gigalixir config/server.toml /etc/gigalixir/server.toml
-  command install -m 644 config/systemd/gigalixir.service config/systemd/gigalixir.socket \
-    config/systemd/gigalixir-ssh.socket /etc/systemd/system/
+  command install -m 644 config/systemd/gigalixir.service config/systemd/gigalixir*.socket /etc/systemd/system/
   if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
+    systemctl enable --now gigalixir-https.socket ||
+      say "port 443 is taken: nothing is served over TLS until gigalixir-https.socket can start"
     systemctl enable --now gigalixir.socket gigalixir-ssh.socket gigalixir.service
   else
     say "systemd is not running here: the units are installed, nothing was started"

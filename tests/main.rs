@@ -11,6 +11,7 @@
 mod harness;
 
 mod accounts;
+mod acme;
 mod api;
 mod apps;
 mod crash;
@@ -34,4 +35,5 @@ mod ssh;
 mod ssh_protocol;
 mod story;
 mod tidy;
+mod tls;
 mod wire_2017;

@@ -39,6 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "server::runtime",
         ],
     ),
+    ("server::tls", &["server::domain", "server::steps", "server::config", "server::seal", "server::store"]),
     ("server::runtime", &["server::domain", "server::confine"]),
     ("server::ssh", &["server::actions", "server::domain", "server::runtime"]),
 ];
@@ -62,6 +63,12 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("comfy_table", &["client"]),
     ("aes_gcm", &["server::seal"]),
     ("rustls_platform_verifier", &["server::drains"]),
+    ("instant_acme", &["server::tls"]),
+    ("rcgen", &["server::tls"]),
+    ("x509_parser", &["server::tls"]),
+    ("hickory_proto", &["server::tls"]),
+    ("hickory_resolver", &["server::tls"]),
+    ("tokio_rustls", &["server::drains", "server::tls"]),
 ];
 
 /// Production lines a file may have.

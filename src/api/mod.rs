@@ -8,6 +8,7 @@ pub mod access;
 pub mod account;
 pub mod app;
 pub mod canary;
+pub mod cert;
 pub mod domain;
 pub mod drain;
 pub mod inside;

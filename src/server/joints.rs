@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::actions::ActionError;
@@ -16,13 +18,15 @@ use super::deployer::{AppLog, Drains};
 use super::domain::{AppName, Backend, Email, SlugDigest};
 use super::http::auth::basic;
 use super::http::git::{Admits, Refusal};
+use super::http::{self as door};
 use super::logs::Logs;
 use super::receiver::Receiver;
 use super::releases::Seals;
-use super::router::Inflight;
+use super::router::{Guest, Inflight, Place, Portal, Router};
 use super::runtime::{RuntimeError, SlugSource};
 use super::seal::Sealer;
 use super::slugs::Slugs;
+use super::tls::{Secured, Serves, Tls};
 
 /// Secrets of releases are sealed with the platform's key.
 pub(super) struct Sealed(pub(super) Arc<Sealer>);
@@ -153,4 +157,64 @@ fn refusal(error: ActionError) -> Refusal {
         }
     };
     Refusal { status, message: error.to_string() }
+}
+
+/// What the router asks of the certificates.
+pub(super) struct Certificates {
+    pub(super) tls: Tls,
+    /// The platform's own name, whose pages the router has.
+    pub(super) domain: String,
+    /// As visitors reach https.
+    pub(super) https_port: u16,
+}
+
+impl Portal for Certificates {
+    fn file(&self, host: &str, path: &str) -> Option<(&'static str, Bytes)> {
+        if let Some(token) = path.strip_prefix("/.well-known/acme-challenge/") {
+            return self.tls.challenge(token).map(|text| ("text/plain", Bytes::from(text)));
+        }
+        let root = self.tls.root().filter(|_| host == self.domain && path == "/ca.pem");
+        root.map(|root| (door::CA_FILE, Bytes::copy_from_slice(root.as_bytes())))
+    }
+
+    fn https_port(&self, host: &str) -> Option<u16> {
+        self.tls.redirects(host).then_some(self.https_port)
+    }
+
+    fn is_elsewhere(&self, host: &str) -> bool {
+        self.tls.is_own(host)
+    }
+
+    fn strict_transport_security(&self) -> Option<HeaderValue> {
+        let seconds = self.tls.hsts_seconds();
+        (seconds > 0).then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok()).flatten()
+    }
+}
+
+/// Decrypted visitors go to the API and git if that is whom they asked for, else to the apps.
+pub(super) struct Reception {
+    pub(super) tls: Tls,
+    pub(super) router: Router,
+    pub(super) door: door::Ready,
+    /// The door's own end, which comes before the router's.
+    pub(super) door_closed: CancellationToken,
+}
+
+impl Serves for Reception {
+    type Place = Place;
+
+    async fn place(&self) -> Option<Place> {
+        self.router.place().await
+    }
+
+    async fn serve(&self, visitor: Secured<Place>, stopping: CancellationToken) {
+        let Secured { stream, peer, host, h2, place } = visitor;
+        if self.tls.is_own(&host) {
+            let _place = place;
+            door::serve_secured(stream, h2, peer, self.door.clone(), self.door_closed.clone()).await;
+        } else {
+            let guest = Guest { stream, address: peer.ip(), h2, place };
+            self.router.serve_guest(guest, stopping).await;
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The platform. In reading order: what there is ([`domain`]), what is remembered ([`store`]), what becomes of a push
 //! ([`receiver`] → [`builder`] → [`slugs`] → [`releases`] → [`deployer`] → [`runtime`], conducted by [`pipeline`]),
-//! what visitors meet ([`router`]), and what people may ask for ([`actions`], through [`http`]).
+//! what visitors meet ([`tls`], [`router`]), and what people may ask for ([`actions`], through [`http`]).
 
 pub mod clock;
 pub mod domain;
@@ -25,6 +25,7 @@ pub mod router;
 pub mod runtime;
 pub mod slugs;
 pub mod stacks;
+pub mod tls;
 
 pub mod pipeline;
 

@@ -15,14 +15,16 @@ use super::actions::account::Accounts;
 use super::actions::apps::{self, Apps};
 use super::builder::{BubblewrapSandbox, Builder};
 use super::clock::Clock;
-use super::config::ServerConfig;
+use super::config::{ServerConfig, TlsMode};
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
 use super::domain::{LogLine, Stack, WorkloadId};
 use super::drains::Drains;
 use super::http::{self, Doors, git};
 use super::jobs::{self, Jobs};
-use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
+use super::joints::{
+    AppFolders, AppLogs, Certificates, Draining, Gate, PackRepositories, Reception, Sealed, SlugShelf,
+};
 use super::listen::Sockets;
 use super::logs::Logs;
 use super::mail::Mailer;
@@ -38,6 +40,7 @@ use super::settings;
 use super::slugs::Slugs;
 use super::ssh;
 use super::store::Store;
+use super::tls::Tls;
 
 /// Lines of replicas on their way from the runtime to the log.
 const LINES: usize = 4096;
@@ -47,8 +50,8 @@ pub(super) struct Platform {
     deployer: Deployer,
     jobs: Jobs,
     logs: Logs,
-    doors: ([JoinHandle<()>; 2], CancellationToken),
-    visitors: (JoinHandle<()>, CancellationToken),
+    doors: (Vec<JoinHandle<()>>, CancellationToken),
+    visitors: (Vec<JoinHandle<()>>, CancellationToken),
     lines: JoinHandle<()>,
     metering: Metering,
     drains: Drains,
@@ -66,6 +69,7 @@ struct Rooms {
     jobs: Jobs,
     deployer: Deployer,
     router: Router,
+    tls: Tls,
     runtime: Arc<dyn Runtime>,
     stacks: (Stack, Vec<Stack>),
     lines: JoinHandle<()>,
@@ -77,8 +81,12 @@ impl Platform {
         let begun = Instant::now();
         let mut sockets = Sockets::from_env();
         let (api, http) = (sockets.listen("api", config.api)?, sockets.listen("http", config.http)?);
+        let https = if config.tls.mode == TlsMode::Off { None } else { Some(sockets.listen("https", config.https)?) };
         let ssh = sockets.listen("ssh", config.ssh)?;
         (config.api, config.http, config.ssh) = (api.local_addr()?, http.local_addr()?, ssh.local_addr()?);
+        if let Some(https) = &https {
+            config.https = https.local_addr()?;
+        }
 
         let rooms = connect(&config).await?;
         let (store, runtime) = (rooms.store.clone(), rooms.runtime.clone());
@@ -89,9 +97,17 @@ impl Platform {
         rooms.jobs.start().await?;
 
         let visitors_closed = CancellationToken::new();
-        let visitors = rooms.router.serve(http, visitors_closed.clone());
+        let mut visitors = vec![rooms.router.serve(http, visitors_closed.clone())];
         let doors_closed = CancellationToken::new();
-        let doors = doors(&config, &rooms, pipeline, (api, ssh), doors_closed.clone()).await?;
+        let (door, ssh) = doors(&config, &rooms, pipeline, ssh, doors_closed.clone()).await?;
+        visitors.push(rooms.tls.follow(rooms.deployer.routes(), visitors_closed.clone()));
+        visitors.push(rooms.tls.tend(visitors_closed.clone()));
+        if let Some(https) = https {
+            let (tls, router) = (rooms.tls.clone(), rooms.router.clone());
+            let reception = Reception { tls, router, door: door.clone(), door_closed: doors_closed.clone() };
+            visitors.push(rooms.tls.serve(https, reception, visitors_closed.clone())?);
+        }
+        let doors = vec![http::serve(api, door, doors_closed.clone()), ssh];
         announce(&config, rooms.runtime.name(), begun);
         Ok(Self {
             deployer: rooms.deployer,
@@ -109,11 +125,9 @@ impl Platform {
     pub(super) async fn stop(self, apps: bool) {
         self.doors.1.cancel();
         self.deployer.close().await;
-        for door in self.doors.0 {
-            let _ = door.await;
-        }
+        futures_util::future::join_all(self.doors.0).await;
         self.visitors.1.cancel();
-        let _ = self.visitors.0.await;
+        futures_util::future::join_all(self.visitors.0).await;
         if apps {
             self.jobs.end_all().await;
             self.deployer.stop_apps().await;
@@ -172,10 +186,13 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         jobs: jobs.clone(),
     };
     let deployer = Deployer::new(parts, settings::deployer(config));
-    let router = Router::new(settings::router(config), deployer.routes());
+    let tls = Tls::open(config.tls.clone(), config.domain.clone(), store.clone(), sealer.clone()).await?;
+    let (domain, https_port) = (config.domain.to_string(), settings::https_port(config));
+    let portal = Certificates { tls: tls.clone(), domain, https_port };
+    let router = Router::behind(Some(Arc::new(portal)), settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, jobs, deployer, router, runtime, stacks, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, jobs, deployer, router, tls, runtime, stacks, lines })
 }
 
 /// Where the replicas' lines go, and the task that carries them into the log.
@@ -216,9 +233,9 @@ async fn doors(
     config: &ServerConfig,
     rooms: &Rooms,
     pipeline: Arc<Pipeline>,
-    (api, ssh): (TcpListener, TcpListener),
+    ssh: TcpListener,
     closed: CancellationToken,
-) -> anyhow::Result<[JoinHandle<()>; 2]> {
+) -> anyhow::Result<(http::Ready, JoinHandle<()>)> {
     let mailer = Mailer::new(&config.smtp, &config.domain, config.data_dir.join("outbox"))?;
     let accounts = {
         let (store, sealer) = (rooms.store.clone(), rooms.sealer.clone());
@@ -233,6 +250,7 @@ async fn doors(
         jobs: rooms.jobs.clone(),
         logs: rooms.logs.clone(),
         drains: rooms.drains.clone(),
+        tls: rooms.tls.clone(),
         repositories: Arc::new(folders),
         slugs: rooms.slugs.clone(),
         clock: Clock::system(),
@@ -248,19 +266,22 @@ async fn doors(
         accounts,
         apps,
         slugs: rooms.slugs.clone(),
-        shutdown: closed.clone(),
+        shutdown: closed,
         store: rooms.store.clone(),
         trusted_proxies: http::origin::TrustedProxies(config.trusted_proxies.as_slice().into()),
+        tls: rooms.tls.clone(),
         body_limit: config.limits.body_kib * 1024,
     };
-    Ok([http::serve(api, http::router(doors, git), closed), ssh])
+    Ok((http::router(doors, git), ssh))
 }
 
 fn announce(config: &ServerConfig, runtime: &str, begun: Instant) {
     let (api, http, ssh) = (config.api.to_string(), config.http.to_string(), config.ssh.to_string());
+    let https = (config.tls.mode != TlsMode::Off).then(|| config.https.to_string());
     tracing::info!(
         api.address = api,
         http.address = http,
+        https.address = https,
         ssh.address = ssh,
         runtime,
         data = %config.data_dir.display(),
@@ -269,5 +290,4 @@ fn announce(config: &ServerConfig, runtime: &str, begun: Instant) {
         config.public_api(),
         config.public_apps().replacen("://", "://APP.", 1),
     );
-    tracing::info!("Not served by this version: TLS ({}).", config.https);
 }

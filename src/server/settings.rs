@@ -120,6 +120,12 @@ pub(super) fn router(config: &ServerConfig) -> RouterConfig {
     }
 }
 
+/// As visitors reach https: the port of `app_url` if that is https, else where we listen.
+pub(super) fn https_port(config: &ServerConfig) -> u16 {
+    let said = config.app_url.as_ref().filter(|url| url.scheme() == "https");
+    said.and_then(Url::port_or_known_default).unwrap_or(config.https.port())
+}
+
 pub(super) fn ssh(config: &ServerConfig) -> ssh::Settings {
     let told = &config.gateway;
     ssh::Settings {

@@ -1,7 +1,11 @@
 //! A platform of one's own per test: own data folder, own ports, own home; nothing survives the test.
 
+pub mod bind;
+mod curl;
 mod http;
 mod official;
+mod passage;
+pub mod pebble;
 mod person;
 mod processes;
 mod project;
@@ -9,8 +13,10 @@ mod server;
 mod ssh;
 mod wire;
 
+pub use curl::Curl;
 pub use http::{Answer, get};
 pub use official::Official;
+pub use passage::Passage;
 pub use person::{PASSWORD, Person, Ran, newest_code, newest_mail};
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;

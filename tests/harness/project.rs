@@ -76,6 +76,13 @@ impl Project {
         self.commit(person, greeting);
     }
 
+    /// The same over the API's plain address, whatever the remote says.
+    #[track_caller]
+    pub fn push_to(&self, person: &Person, server: &super::Server) -> String {
+        let url = format!("{}/{}.git", server.url(), self.app);
+        person.git(self, &["push", &url, "HEAD:refs/heads/master"]).ok_stderr()
+    }
+
     /// `git push gigalixir HEAD:master`; what git prints.
     #[track_caller]
     pub fn push(&self, person: &Person) -> String {

@@ -18,6 +18,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/env/"):
             body = os.environ.get(self.path[5:], "")
+        elif self.path == "/headers":
+            body = str(self.headers)
         elif self.path == "/die":
             os._exit(7)
         elif self.path == "/eat":

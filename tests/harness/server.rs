@@ -24,6 +24,8 @@ pub struct Server {
     log: Arc<Mutex<Vec<String>>>,
     pub api: SocketAddr,
     pub http: SocketAddr,
+    /// Port 0 when there is no TLS.
+    pub https: SocketAddr,
     pub ssh: SocketAddr,
 }
 
@@ -38,9 +40,9 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("gigalixir-test-").tempdir().expect("folder");
         let log = Arc::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, (api, http, ssh)) =
-            spawn(folder.path(), config, (any, any, any), None, &log).expect("server starts");
-        Self { folder, child, config: config.to_owned(), log, api, http, ssh }
+        let (child, (api, http, https, ssh)) =
+            spawn(folder.path(), config, (any, any, any, any), None, &log).expect("server starts");
+        Self { folder, child, config: config.to_owned(), log, api, http, https, ssh }
     }
 
     /// The data folder.
@@ -62,6 +64,11 @@ impl Server {
         get(self.http, &format!("{app}.localhost"), path)
     }
 
+    /// Other lines of `server.toml` from the next start on.
+    pub fn reconfigure(&mut self, config: &str) {
+        self.config = config.to_owned();
+    }
+
     /// Everything the server has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("log").join("\n")
@@ -81,19 +88,19 @@ impl Server {
 
     /// Starts it again on the same data and ports (after [`kill`](Self::kill) or [`terminate`](Self::terminate)).
     pub fn start_again(&mut self) {
-        let ports = (self.api, self.http, self.ssh);
+        let ports = (self.api, self.http, self.https, self.ssh);
         let started = spawn(self.folder.path(), &self.config, ports, None, &self.log).expect("server starts");
-        (self.child, (self.api, self.http, self.ssh)) = started;
+        (self.child, (self.api, self.http, self.https, self.ssh)) = started;
     }
 
     /// The same, to die at a step of `gigalixir::server::steps`. False if it died at once: what an earlier server had
     /// left to do may pass that step too.
     pub fn start_again_crashing(&mut self, step: &str) -> bool {
-        let ports = (self.api, self.http, self.ssh);
+        let ports = (self.api, self.http, self.https, self.ssh);
         let started = spawn(self.folder.path(), &self.config, ports, Some(step), &self.log);
         let alive = started.is_ok();
         if let Ok(started) = started {
-            (self.child, (self.api, self.http, self.ssh)) = started;
+            (self.child, (self.api, self.http, self.https, self.ssh)) = started;
         }
         alive
     }
@@ -128,8 +135,8 @@ impl Drop for Server {
     }
 }
 
-/// Where the API, visitors and ssh are served.
-type Ports = (SocketAddr, SocketAddr, SocketAddr);
+/// Where the API, visitors, visitors over TLS and ssh are served.
+type Ports = (SocketAddr, SocketAddr, SocketAddr, SocketAddr);
 
 fn spawn(
     folder: &Path,
@@ -143,7 +150,7 @@ fn spawn(
     let mut command = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
     command.arg("server").arg("--config").arg(&file).arg("--data-dir").arg(folder.join("data"));
     command.args(["--api", &ports.0.to_string(), "--http", &ports.1.to_string()]);
-    command.args(["--runtime", "local", "--https", "127.0.0.1:0", "--ssh", &ports.2.to_string()]);
+    command.args(["--runtime", "local", "--https", &ports.2.to_string(), "--ssh", &ports.3.to_string()]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
     if let Some(step) = crash_at {
         command.env("GIGALIXIR_CRASH_AT", step);
@@ -176,5 +183,6 @@ fn addresses(line: &str) -> Option<Ports> {
     let json: serde_json::Value = serde_json::from_str(line).ok()?;
     let fields = json.get("fields")?;
     let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
-    Some((address("api.address")?, address("http.address")?, address("ssh.address")?))
+    let https = address("https.address").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    Some((address("api.address")?, address("http.address")?, https, address("ssh.address")?))
 }

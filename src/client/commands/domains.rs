@@ -5,7 +5,7 @@ use reqwest::Method;
 
 use super::target::{AppOption, Target};
 use crate::api::app::App;
-use crate::api::domain::{Added, Domain};
+use crate::api::domain::{AddDomain, Added, Dns, Domain};
 use crate::client::Client;
 use crate::client::error::Error;
 use crate::client::output::table;
@@ -20,18 +20,31 @@ pub struct List {
     target: Target,
 }
 
-/// Arguments of `domains:add` and `domains:remove`.
+/// Arguments of `domains:remove`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  gigalixir domains:add www.example.com
   gigalixir domains:remove -a my-app www.example.com
-  gigalixir add_domain my-app www.example.com")]
+  gigalixir delete_domain my-app www.example.com")]
 pub struct Named {
     #[command(flatten)]
     app: AppOption,
     /// The domain; of two words the first is the app
     #[arg(value_name = "DOMAIN", required = true, num_args = 1..=2)]
     words: Vec<String>,
+}
+
+/// Arguments of `domains:add`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  gigalixir domains:add www.example.com
+  gigalixir domains:add intranet.example.com --no-check
+  gigalixir add_domain my-app www.example.com")]
+pub struct Add {
+    #[command(flatten)]
+    named: Named,
+    /// Do not look where the domain leads
+    #[arg(long)]
+    no_check: bool,
 }
 
 impl Named {
@@ -60,13 +73,26 @@ pub async fn list(client: &Client, args: List) -> Result<(), Error> {
 }
 
 /// Leads a domain to the app, and says which DNS record leads it to the platform.
-pub async fn add(client: &Client, args: Named) -> Result<(), Error> {
-    let (name, domain) = args.resolve(client)?;
+pub async fn add(client: &Client, args: Add) -> Result<(), Error> {
+    let (name, Domain { fqdn }) = args.named.resolve(client)?;
+    let domain = AddDomain { fqdn, check: !args.no_check };
     let api = client.api()?;
     let answer = api.send(Method::POST, &["api", "apps", &name, "domains"], &domain).await?;
-    let Added { fqdn, cname } = answer.read(&api)?;
+    let Added { fqdn, cname, dns } = answer.read(&api)?;
+    if dns.as_ref().is_some_and(|dns| dns.leads == "here") {
+        client.output.status(format!("Added {fqdn} to {name}. Its DNS record leads here already:"));
+        return client.output.result(&answer.data, || Ok(format!("{fqdn}. CNAME {cname}.")));
+    }
     client.output.status(format!("Added {fqdn} to {name}. Now set this record where {fqdn}'s DNS is kept:"));
     client.output.result(&answer.data, || Ok(format!("{fqdn}. CNAME {cname}.")))?;
+    match dns {
+        Some(Dns { leads, .. }) if leads == "nowhere" => client.output.hint(format!("{fqdn} has no address yet")),
+        Some(Dns { leads, addresses }) if leads == "elsewhere" => {
+            let text = format!("{fqdn} leads to {}, which is not this platform", addresses.join(", "));
+            client.output.hint(text);
+        }
+        _ => {}
+    }
     client.output.hint("a domain without a label in front (example.com) cannot be a CNAME: use ALIAS or ANAME there");
     Ok(())
 }

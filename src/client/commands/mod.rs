@@ -8,6 +8,7 @@ pub mod account;
 pub mod activity;
 pub mod apps;
 pub mod canary;
+pub mod certs;
 pub mod compat;
 pub mod config;
 pub mod cp;
@@ -172,7 +173,7 @@ pub enum Command {
     Domains(domains::List),
     /// Lead a domain to an app; tells which DNS record to set
     #[command(name = "domains:add", visible_alias = "add_domain")]
-    DomainsAdd(domains::Named),
+    DomainsAdd(domains::Add),
     /// Lead a domain to an app no longer
     #[command(name = "domains:remove", visible_alias = "delete_domain")]
     DomainsRemove(domains::Named),
@@ -185,6 +186,20 @@ pub enum Command {
     /// Send an app's log there no longer
     #[command(name = "drains:remove", visible_alias = "delete_log_drain")]
     DrainsRemove(drains::Remove),
+    /// Show the certificates of an app's hosts, and what happens next
+    Certs(certs::List),
+    /// Serve a certificate of your own for a host
+    #[command(name = "certs:add")]
+    CertsAdd(certs::Add),
+    /// Serve a certificate of your own no longer
+    #[command(name = "certs:remove")]
+    CertsRemove(certs::Remove),
+    /// Have a host's certificate made anew now
+    #[command(name = "certs:renew")]
+    CertsRenew(certs::Renew),
+    /// Print the root certificate of the platform's own CA
+    #[command(name = "certs:ca", after_help = "Examples:\n  gigalixir certs:ca > gigalixir-root.pem")]
+    CertsCa,
     /// List who has access to an app
     #[command(visible_alias = "permissions")]
     Access(access::List),
@@ -343,6 +358,11 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::Drains(args) => drains::list(client, args).await,
         Command::DrainsAdd(args) => drains::add(client, args).await,
         Command::DrainsRemove(args) => drains::remove(client, args).await,
+        Command::Certs(args) => certs::list(client, args).await,
+        Command::CertsAdd(args) => certs::add(client, args).await,
+        Command::CertsRemove(args) => certs::remove(client, args).await,
+        Command::CertsRenew(args) => certs::renew(client, args).await,
+        Command::CertsCa => certs::ca(client).await,
         Command::Access(args) => access::list(client, args).await,
         Command::AccessAdd(args) => access::add(client, args).await,
         Command::AccessRemove(args) => access::remove(client, args).await,

@@ -36,6 +36,8 @@ pub(super) enum Action {
     SetStack,
     /// Adding and removing custom domains.
     Route,
+    /// Adding, removing and renewing certificates.
+    Certify,
     /// Sending visitors from or to another app.
     Divide,
     /// Adding and removing log drains, and seeing the whole address of one.
@@ -67,6 +69,7 @@ impl Action {
             Self::RunJobs => (Role::Collaborator, "run jobs of it"),
             Self::SetStack => (Role::Collaborator, "change its stack"),
             Self::Route => (Role::Collaborator, "change its domains"),
+            Self::Certify => (Role::Collaborator, "change its certificates"),
             Self::Divide => (Role::Collaborator, "send visitors to or from it"),
             Self::Drain => (Role::Collaborator, "change where its log is sent"),
             Self::Maintain => (Role::Collaborator, "switch its maintenance mode"),

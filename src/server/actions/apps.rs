@@ -25,6 +25,7 @@ use crate::server::logs::Logs;
 use crate::server::releases::{ReleaseError, Releases};
 use crate::server::slugs::Slugs;
 use crate::server::store::{Glance, Store, StoreError};
+use crate::server::tls::Tls;
 
 /// How often a generated name may turn out to be taken.
 const TRIES: usize = 20;
@@ -98,6 +99,8 @@ pub struct Rooms {
     pub logs: Logs,
     /// Where the logs are sent besides.
     pub drains: Drains,
+    /// Certificates.
+    pub tls: Tls,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
     /// Built apps.

@@ -64,6 +64,7 @@ impl Apps {
             Err(error) => return Err(error.into()),
         }
         self.rooms.drains.forget(app.id);
+        self.rooms.tls.forget_app(app.id);
         self.rooms.repositories.remove(&app.name).await.map_err(ActionError::internal)?;
         self.rooms.logs.remove(&app.name).await;
         tracing::info!(app.name = %app.name, user.email = %by, "app destroyed");

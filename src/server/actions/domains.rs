@@ -1,11 +1,12 @@
-//! Custom domains: hosts of the app's own that lead to it. Routing only; certificates are not here.
+//! Custom domains: hosts of the app's own that lead to it, and what the DNS says of them. Certificates are in `certs.rs`.
 
 use super::ActionError;
 use super::access::Action;
 use super::apps::Apps;
-use crate::api::domain::Added;
+use crate::api::domain::{Added, Dns};
 use crate::server::domain::{App, Hostname, Invalid, User};
 use crate::server::store::StoreError;
+use crate::server::tls::Reach;
 
 impl Apps {
     /// The app's custom domains, by name.
@@ -15,7 +16,8 @@ impl Apps {
     }
 
     /// Leads a domain to the app, at once; answers with the name that its DNS record must point at.
-    pub async fn add_domain(&self, user: &User, name: &str, fqdn: &str) -> Result<Added, ActionError> {
+    /// `check`: also with what the DNS says of the domain now.
+    pub async fn add_domain(&self, user: &User, name: &str, fqdn: &str, check: bool) -> Result<Added, ActionError> {
         let app = self.may(user, name, Action::Route).await?;
         let host = self.custom(fqdn)?;
         let most = self.settings.domains_per_app;
@@ -29,7 +31,12 @@ impl Apps {
             other => other.into(),
         })?;
         self.rooms.logs.platform(&app.name, format!("Domain {host} added by {}", user.email));
-        Ok(Added { cname: self.cname(&app), fqdn: host.into() })
+        let cname = self.cname(&app);
+        let dns = match check {
+            true => Some(dns(self.rooms.tls.reach(host.as_str(), &cname).await)),
+            false => None,
+        };
+        Ok(Added { cname, fqdn: host.into(), dns })
     }
 
     /// Leads a domain to the app no longer.
@@ -46,6 +53,11 @@ impl Apps {
             StoreError::NotFound => unknown(),
             other => other.into(),
         })?;
+        // Whoever has the domain next shall not be served with this app's key.
+        match self.rooms.tls.remove_own(app.id, &host).await {
+            Ok(()) | Err(StoreError::NotFound) => {}
+            Err(other) => return Err(other.into()),
+        }
         self.rooms.logs.platform(&app.name, format!("Domain {host} removed by {}", user.email));
         Ok(())
     }
@@ -77,4 +89,14 @@ impl Apps {
         let host = url.as_ref().and_then(url::Url::host_str).map(str::to_owned);
         host.unwrap_or_else(|| Hostname::of_app(&app.name, &self.settings.domain).into())
     }
+}
+
+fn dns(reach: Reach) -> Dns {
+    let (leads, addresses) = match reach {
+        Reach::Here => ("here", Vec::new()),
+        Reach::Nowhere => ("nowhere", Vec::new()),
+        Reach::Elsewhere(addresses) => ("elsewhere", addresses),
+        Reach::Unknown => ("unknown", Vec::new()),
+    };
+    Dns { leads: leads.into(), addresses: addresses.iter().map(ToString::to_string).collect() }
 }

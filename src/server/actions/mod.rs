@@ -9,6 +9,7 @@ mod activity;
 mod allowance;
 pub mod apps;
 mod canary;
+mod certs;
 mod config;
 mod console;
 mod destroy;

@@ -4,24 +4,33 @@ use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 
-use super::ServerConfig;
+use super::{ServerConfig, TlsMode};
 use crate::server::domain::{AppName, Hostname};
 
 impl ServerConfig {
     /// Where clients reach the API; no slash at the end.
     pub fn public_api(&self) -> String {
-        self.api_url.as_ref().map_or_else(|| self.listening("http", self.api, 80), bare)
+        match &self.api_url {
+            Some(url) => bare(url),
+            None if self.has_public_tls() => self.secure("api."),
+            None => self.listening("http", self.api, 80),
+        }
     }
 
     /// Below it are the repositories; no slash at the end.
     pub fn public_git(&self) -> String {
-        self.git_url.as_ref().map_or_else(|| self.public_api(), bare)
+        match (&self.git_url, &self.api_url) {
+            (Some(url), _) | (None, Some(url)) => bare(url),
+            (None, None) if self.has_public_tls() => self.secure("git."),
+            (None, None) => self.public_api(),
+        }
     }
 
     /// As browsers reach the domain; an app's address has its name in front of the host.
     pub fn public_apps(&self) -> String {
         match &self.app_url {
             Some(url) => bare(url),
+            None if self.has_public_tls() => self.secure(""),
             None if self.http.port() == 80 => format!("http://{}", self.domain),
             None => format!("http://{}:{}", self.domain, self.http.port()),
         }
@@ -37,11 +46,22 @@ impl ServerConfig {
     pub fn app_address(&self, app: &AppName) -> String {
         let (scheme, port) = match &self.app_url {
             Some(url) => (url.scheme(), url.port()),
+            None if self.has_public_tls() => ("https", Some(self.https.port()).filter(|port| *port != 443)),
             None => ("http", Some(self.http.port()).filter(|port| *port != 80)),
         };
         let domain = self.app_url.as_ref().and_then(Url::host_str).unwrap_or(self.domain.as_str());
         let port = port.map_or_else(String::new, |port| format!(":{port}"));
         format!("{scheme}://{app}.{domain}{port}")
+    }
+
+    /// Whether everybody's browser trusts what https serves.
+    fn has_public_tls(&self) -> bool {
+        self.tls.mode == TlsMode::Acme
+    }
+
+    fn secure(&self, label: &str) -> String {
+        let port = if self.https.port() == 443 { String::new() } else { format!(":{}", self.https.port()) };
+        format!("https://{label}{}{port}", self.domain)
     }
 
     /// An address of ours as seen from elsewhere: the wildcard address is no place to go to, the domain is.
@@ -105,6 +125,22 @@ mod tests {
         assert_eq!(config.app_address(&app), "http://my-app.example.org");
         config.api = "[::1]:4000".parse().unwrap();
         assert_eq!(config.public_api(), "http://[::1]:4000");
+    }
+
+    #[test]
+    fn with_certificates_of_a_ca_everything_is_https() {
+        let app = AppName::parse("my-app").unwrap();
+        let mut config = ServerConfig { https: "0.0.0.0:443".parse().unwrap(), ..Default::default() };
+        config.domain = crate::server::domain::Hostname::parse("example.org").unwrap();
+        config.tls.mode = TlsMode::Acme;
+        assert_eq!(config.public_api(), "https://api.example.org");
+        assert_eq!(config.public_git(), "https://git.example.org");
+        assert_eq!(
+            (config.public_apps(), config.app_address(&app)),
+            ("https://example.org".into(), "https://my-app.example.org".into())
+        );
+        config.https.set_port(8443);
+        assert_eq!(config.app_address(&app), "https://my-app.example.org:8443");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::{
     BillingConfig, BuilderConfig, DeployConfig, DockerSettings, GatewayConfig, JobsConfig, Limits, LogFormat, Rates,
-    RouterTimeouts, RuntimeChoice, S3Config, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
+    RouterTimeouts, RuntimeChoice, S3Config, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig, TlsConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -38,6 +38,7 @@ impl Default for ServerConfig {
             deploy: DeployConfig::default(),
             jobs: JobsConfig::default(),
             router: RouterTimeouts::default(),
+            tls: TlsConfig::default(),
             gateway: GatewayConfig::default(),
             billing: BillingConfig::default(),
             docker: DockerSettings::default(),

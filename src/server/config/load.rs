@@ -124,6 +124,8 @@ impl ServerConfig {
         }
         read_secret(&mut self.smtp.password, self.smtp.password_file.as_deref())?;
         read_secret(&mut self.slugs.s3.secret_key, self.slugs.s3.secret_key_file.as_deref())?;
+        read_secret(&mut self.tls.eab.key, self.tls.eab.key_file.as_deref())?;
+        read_secret(&mut self.tls.dns.secret, self.tls.dns.secret_file.as_deref())?;
         match self.contradiction() {
             Some(sentence) => Err(ConfigError::Unusable(sentence)),
             None => Ok(()),
@@ -163,6 +165,9 @@ impl ServerConfig {
         }
         if self.limits.releases_kept < 2 {
             return Some("`limits.releases_kept` must be at least 2, so that there is a release to go back to".into());
+        }
+        if let Some(sentence) = self.tls.contradiction() {
+            return Some(sentence);
         }
         if self.gateway.address.as_deref().is_some_and(|address| SshAddress::parse(address).is_none()) {
             return Some("`gateway.address` is neither a host nor HOST:PORT".into());
@@ -361,11 +366,14 @@ mod tests {
     fn every_key_is_documented() {
         let all = documented();
         assert_eq!(keys(&all), fields(""));
-        for section in ["smtp", "limits", "rates", "builder", "slugs", "deploy", "jobs", "router", "billing", "docker"]
-        {
+        let sections =
+            ["smtp", "limits", "rates", "builder", "slugs", "deploy", "jobs", "router", "billing", "docker", "tls"];
+        for section in sections {
             assert_eq!(keys(all[section].as_table().unwrap()), fields(section), "[{section}]");
         }
-        assert_eq!(keys(all["slugs"]["s3"].as_table().unwrap()), fields("slugs.s3"));
+        for (outer, inner) in [("slugs", "s3"), ("tls", "eab"), ("tls", "dns")] {
+            assert_eq!(keys(all[outer][inner].as_table().unwrap()), fields(&format!("{outer}.{inner}")));
+        }
         assert!(all.try_into::<ServerConfig>().is_ok(), "every example is a good value");
     }
 
@@ -420,6 +428,9 @@ mod tests {
             ("[smtp]\nusername = \"u\"", "together"),
             ("[limits]\nreleases_kept = 1", "at least 2"),
             ("[builder]\nminutes = 0", "builder.minutes"),
+            ("[tls]\nchallenge = \"dns-01\"", "provider"),
+            ("[tls.eab]\nkid = \"x\"", "together"),
+            ("[tls.dns]\nprovider = \"rfc2136\"\nserver = \"127.0.0.1:53\"", "key_name"),
             ("[gateway]\naddress = \"-oProxyCommand=x\"", "HOST:PORT"),
             ("[gateway]\nbuffer_mib = 0", "gateway.buffer_mib"),
             ("[billing]\nprice = -1", "billing.price"),

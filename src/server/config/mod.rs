@@ -5,6 +5,7 @@
 mod addresses;
 mod defaults;
 mod load;
+mod tls;
 mod unsafe_settings;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use super::domain::Hostname;
 
 pub use addresses::SshAddress;
 pub use load::{ConfigError, Overrides};
+pub use tls::{ChallengeChoice, DnsConfig, DnsProvider, EabConfig, Redirect, TlsConfig, TlsMode};
 
 /// Everything.
 #[derive(Debug, Clone, Deserialize)]
@@ -71,6 +73,8 @@ pub struct ServerConfig {
     pub jobs: JobsConfig,
     /// Between visitors and apps.
     pub router: RouterTimeouts,
+    /// Certificates.
+    pub tls: TlsConfig,
     /// People who enter replicas by ssh.
     pub gateway: GatewayConfig,
     /// What use costs.

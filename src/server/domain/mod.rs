@@ -3,6 +3,7 @@
 
 mod account;
 mod app;
+mod certificate;
 mod config_vars;
 mod formation;
 mod front;
@@ -23,6 +24,7 @@ mod workload;
 
 pub use account::{Email, User, UserId};
 pub use app::{App, AppId};
+pub use certificate::{Certificate, CertificateOrder, CertificateSource, OrderStep};
 pub use config_vars::ConfigVars;
 pub use formation::{Formation, Size};
 pub use front::{Canary, Front};
@@ -30,7 +32,7 @@ pub use instance::{Exit, ExitReason, Instance, InstanceState};
 pub use invalid::Invalid;
 pub use job::{Job, JobCommand, JobEnd, JobId, JobKind, JobState, Outcome};
 pub use log_line::{LogLine, LogSource};
-pub use names::{AppName, Hostname, ProcessType, Stack};
+pub use names::{AppName, CertificateName, Hostname, ProcessType, Stack};
 pub use period::{Amount, Period, Price};
 pub use push::Push;
 pub use release::{Release, ReleaseState, ReleaseVersion};

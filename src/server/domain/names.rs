@@ -65,6 +65,10 @@ name! {
     /// A host name as routed: lower case, no port, no trailing dot, at most 253 bytes of LDH labels.
     Hostname
 }
+name! {
+    /// A name in a certificate: a host name, or `*.` and one, which covers every host with one label more.
+    CertificateName
+}
 
 /// Names no app may have: hosts of the platform's own below its domain, and words that would confuse.
 const RESERVED: &[&str] =
@@ -172,6 +176,45 @@ impl Hostname {
     }
 }
 
+impl CertificateName {
+    /// Checks and lower-cases a name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text.strip_prefix("*.") {
+            Some(rest) => Ok(Self(format!("*.{}", Hostname::parse(rest)?).into())),
+            None => Ok(Hostname::parse(text)?.into()),
+        }
+    }
+
+    /// `*.DOMAIN`.
+    pub fn wildcard(domain: &Hostname) -> Self {
+        Self(format!("*.{domain}").into())
+    }
+
+    /// The name without the wildcard's label.
+    pub fn base(&self) -> &str {
+        self.0.strip_prefix("*.").unwrap_or(&self.0)
+    }
+
+    /// Whether it stands for all hosts below another.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with("*.")
+    }
+
+    /// Whether a visitor of `host` accepts it.
+    pub fn covers(&self, host: &str) -> bool {
+        match self.0.strip_prefix("*.") {
+            Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
+            None => &*self.0 == host,
+        }
+    }
+}
+
+impl From<Hostname> for CertificateName {
+    fn from(host: Hostname) -> Self {
+        Self(host.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +226,19 @@ mod tests {
         }
         for bad in ["", "a", "1a", "-a", "a-", "A-b", "a_b", "a.b", "a/b", "../x", "api", "äb", &"a".repeat(64)] {
             assert!(AppName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_covers_one_label() {
+        let wildcard = CertificateName::parse("*.Example.org").unwrap();
+        assert!(wildcard.covers("a.example.org") && wildcard.is_wildcard());
+        for host in ["example.org", "a.b.example.org", "*.example.org.x", "aexample.org"] {
+            assert!(!wildcard.covers(host), "{host}");
+        }
+        assert!(CertificateName::parse("a.b").unwrap().covers("a.b"));
+        for bad in ["*", "*.", "a.*.b", "**.a", "*.*.a"] {
+            assert!(CertificateName::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
 use super::routes::Routes;
-use crate::api::domain::{Added, Domain};
+use crate::api::domain::{AddDomain, Added, Domain};
 use crate::server::actions::apps::Apps;
 
 pub(super) fn routes() -> Routes<Doors> {
@@ -31,9 +31,9 @@ async fn add(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-    JsonBody(Domain { fqdn }): JsonBody<Domain>,
+    JsonBody(AddDomain { fqdn, check }): JsonBody<AddDomain>,
 ) -> Answer<Added, 201> {
-    created(apps.add_domain(&user, &app, &fqdn).await?)
+    created(apps.add_domain(&user, &app, &fqdn, check).await?)
 }
 
 async fn remove(

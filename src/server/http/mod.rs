@@ -12,6 +12,7 @@ pub mod answer;
 mod apps;
 pub mod auth;
 mod canaries;
+mod certs;
 mod config;
 mod domains;
 mod drains;
@@ -54,10 +55,15 @@ use super::actions::account::Accounts;
 use super::actions::apps::Apps;
 use super::slugs::Slugs;
 use super::store::Store;
+use super::tls::Tls;
+pub use certs::CA_FILE;
 use error::HttpError;
 use origin::TrustedProxies;
 use routes::Routes;
-pub use serve::serve;
+pub use serve::{serve, serve_secured};
+
+/// A door that is ready to be served.
+pub type Ready = Router;
 
 /// What the handlers reach: the actions, one per noun. Each handler takes only its own through `State`.
 #[derive(Clone)]
@@ -74,6 +80,8 @@ pub struct Doors {
     pub store: Store,
     /// For the rate limits.
     pub trusted_proxies: TrustedProxies,
+    /// Certificates.
+    pub tls: Tls,
     /// Bytes of a JSON body.
     pub body_limit: usize,
 }
@@ -99,6 +107,12 @@ impl FromRef<Doors> for Arc<Apps> {
 impl FromRef<Doors> for Arc<Slugs> {
     fn from_ref(doors: &Doors) -> Self {
         doors.slugs.clone()
+    }
+}
+
+impl FromRef<Doors> for Tls {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.tls.clone()
     }
 }
 
@@ -144,6 +158,7 @@ fn routes() -> Routes<Doors> {
         .merge(schedules::routes())
         .merge(domains::routes())
         .merge(drains::routes())
+        .merge(certs::routes())
         .merge(canaries::routes())
         .merge(maintenance::routes())
         .merge(access::routes())

@@ -1,7 +1,8 @@
-//! Serving the door's connections: HTTP/1.1 only (git over HTTP/2 has hung before, and proxies in front speak 1.1),
-//! bounded in number, patient with slow bodies but not with slow headers.
+//! Serving the door's connections: HTTP/1.1, and over TLS HTTP/2 too (a plain listener has proxies in front, and those
+//! speak 1.1); bounded in number, patient with slow bodies but not with slow headers.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::future::FutureExt as _;
@@ -24,6 +26,9 @@ use tower::ServiceExt;
 const CONNECTIONS: usize = 2048;
 /// For a request's headers to arrive, and for the next request on a kept connection.
 const HEADERS: Duration = Duration::from_secs(60);
+/// Requests that one HTTP/2 connection may have under way, and bytes of a body on their way in it: a push is one request.
+const STREAMS: u32 = 128;
+const WINDOW: u32 = 1 << 20;
 /// After an accept failed, most likely for want of file descriptors.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -39,7 +44,9 @@ pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -
                     tokio::time::sleep(BREATH).await;
                 }
                 Some(Ok((stream, peer))) => {
-                    let connection = graceful.watch(connection(stream, peer, router.clone()));
+                    // Answers are small and written at once; a refused option costs a little latency only.
+                    let _ = stream.set_nodelay(true);
+                    let connection = graceful.watch(connection(stream, false, peer, router.clone()));
                     tokio::spawn(async move {
                         if let Err(error) = connection.await {
                             tracing::debug!(client.address = %peer, cause = %error, "a connection broke");
@@ -54,21 +61,49 @@ pub fn serve(listener: TcpListener, router: Router, closed: CancellationToken) -
     })
 }
 
-fn connection(
-    stream: TcpStream,
+fn connection<S>(
+    stream: S,
+    h2: bool,
     peer: SocketAddr,
     router: Router,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> {
-    // Answers are small and written at once; a refused option costs a little latency only.
-    let _ = stream.set_nodelay(true);
+) -> impl GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request)
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if h2 { builder.http2_only() } else { builder.http1_only() };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEADERS)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW);
     builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned()
+}
+
+/// Serves one connection that was decrypted elsewhere, to the end; after `closed` as [`serve`] does.
+pub async fn serve_secured<S>(stream: S, h2: bool, peer: SocketAddr, router: Router, closed: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut connection = pin!(connection(stream, h2, peer, router));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closed.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client.address = %peer, cause = %error, "a connection broke");
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +111,7 @@ mod tests {
     use axum::routing::{get, post};
     use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
 

@@ -42,6 +42,17 @@ impl Peer {
         }
     }
 
+    /// Whether the connection to us is over TLS.
+    pub(super) fn is_over_tls(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether the visitor's own connection is over TLS: to us, or to a proxy that we trust.
+    pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
+        let said = || headers.get(PROTO).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
+        self.secure || self.trusted && said()
+    }
+
     /// Writes what the app shall know. `host` is the `Host` header as sent, `port` the one it names.
     pub(super) fn tell(
         &self,

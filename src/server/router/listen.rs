@@ -38,7 +38,7 @@ pub(super) struct Client {
     /// Set when every answer shall be the connection's last.
     pub closing: AtomicBool,
     /// Its place among the connections there may be; a tunnel keeps it.
-    _permit: OwnedSemaphorePermit,
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 /// Serves until `shutdown`, then drains.
@@ -120,7 +120,7 @@ fn is_about_the_client(error: &std::io::Error) -> bool {
 }
 
 /// Serves one client over any stream.
-async fn serve_client<S>(client: Arc<Client>, stream: S, stopping: CancellationToken)
+pub(super) async fn serve_client<S>(client: Arc<Client>, stream: S, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -156,7 +156,7 @@ where
     }
 }
 
-fn told(ended: hyper::Result<()>) {
+pub(super) fn told(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(error = &error as &dyn std::error::Error, "a client connection ended early");
     }

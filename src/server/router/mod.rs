@@ -5,11 +5,14 @@
 //! ended; no body is ever held whole. Reading order: [`listen`] accepts, [`proxy`] answers one request, [`upstream`]
 //! dials and keeps connections, [`link`] and [`bodies`] move the bytes.
 //!
-//! Deliberately absent until their own issue: TLS, HTTP/2, cookie affinity, PROXY protocol, metrics. Listeners of any
-//! kind end in [`listen`]'s `serve_client`, which is generic over the stream.
+//! Visitors over TLS come in decrypted ([`guests`]); what concerns certificates is asked of a [`Portal`].
+//!
+//! Deliberately absent until their own issue: HTTP/2 without TLS, cookie affinity, PROXY protocol, metrics. Listeners of
+//! any kind end in [`listen`]'s `serve_client`, which is generic over the stream.
 
 mod bodies;
 mod forwarded;
+mod guests;
 mod headers;
 mod host;
 mod inflight;
@@ -17,6 +20,7 @@ mod link;
 mod listen;
 mod pages;
 mod patience;
+mod portal;
 mod proxy;
 mod snapshot;
 mod table;
@@ -37,7 +41,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::domain::RouteTable;
+pub use guests::{Guest, Place};
 pub use inflight::Inflight;
+pub use portal::Portal;
 use snapshot::Published;
 pub use table::{serving, table};
 
@@ -97,6 +103,7 @@ pub struct Router(Arc<Shared>);
 struct Shared {
     config: RouterConfig,
     published: Arc<Published>,
+    portal: Option<Arc<dyn Portal>>,
     /// Every client connection and tunnel, so that shutdown can wait for them.
     tasks: TaskTracker,
     /// One permit per client connection; a tunnel keeps its client's.
@@ -109,12 +116,22 @@ struct Shared {
 impl Router {
     /// A router over `table`. It follows the table's changes for as long as it lives.
     pub fn new(config: RouterConfig, table: watch::Receiver<Arc<RouteTable>>) -> Self {
+        Self::behind(None, config, table)
+    }
+
+    /// The same, with somebody who keeps certificates in front.
+    pub fn behind(
+        portal: Option<Arc<dyn Portal>>,
+        config: RouterConfig,
+        table: watch::Receiver<Arc<RouteTable>>,
+    ) -> Self {
         let published = Arc::new(Published::new(table.clone()));
         let abort = CancellationToken::new();
         snapshot::spawn_keeper(Arc::clone(&published), table, config.backend_idle_timeout, abort.clone());
         let shared = Shared {
             connections: Arc::new(Semaphore::new(config.max_connections)),
             published,
+            portal,
             tasks: TaskTracker::new(),
             _keeper: abort.clone().drop_guard(),
             abort,

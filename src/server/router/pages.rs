@@ -17,6 +17,8 @@ struct Files;
 pub(super) enum Page {
     /// 400, and what is wrong with the request.
     BadRequest(&'static str),
+    /// 421: the host is served on another connection.
+    Misdirected,
     /// 404: no app has this host.
     NoSuchApp,
     /// 503: its people work on it.
@@ -49,6 +51,9 @@ impl Page {
     fn text(self) -> Text {
         let (status, code, title, message, hint) = match self {
             Self::BadRequest(why) => (400, "bad_request", "Bad request", why, ""),
+            Self::Misdirected => {
+                (421, "misdirected", "Wrong connection", "This address is served on another connection.", "")
+            }
             Self::NoSuchApp => (
                 404,
                 "no_such_app",
@@ -198,8 +203,9 @@ impl Format {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 9] = [
+    const ALL: [Page; 10] = [
         Page::BadRequest("Why."),
+        Page::Misdirected,
         Page::NoSuchApp,
         Page::Maintenance,
         Page::NothingDeployed,

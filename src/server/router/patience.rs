@@ -2,12 +2,12 @@
 //!
 //! One timer per connection, which is moved only when it fires too early: a busy connection costs no timer work per
 //! request. The phase is written by the stream (bytes came), by the service (a request began) and by the answer's body
-//! (it ended), all in the connection's own task; atomics are only for the compiler.
+//! (it ended): over HTTP/1.1 all in the connection's own task, over HTTP/2 counted.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,22 +26,31 @@ pub(super) struct Activity {
     state: AtomicU64,
     /// Whether it was ever asked for anything.
     used: AtomicBool,
+    /// Requests under way: more than one over HTTP/2 only.
+    asked: AtomicU32,
 }
 
 impl Activity {
     /// A new connection: its first head is due at once.
     pub(super) fn new() -> Self {
-        Self { opened: Instant::now(), state: AtomicU64::new(HEAD), used: AtomicBool::new(false) }
+        let opened = Instant::now();
+        Self { opened, state: AtomicU64::new(HEAD), used: AtomicBool::new(false), asked: AtomicU32::new(0) }
     }
 
-    /// A request's head is complete.
-    pub(super) fn asked(&self) {
+    /// A request's head is complete. It counts as answered if what this returns is dropped before it is handed over.
+    pub(super) fn asked(&self) -> Asked<'_> {
         self.used.store(true, Relaxed);
+        self.asked.fetch_add(1, Relaxed);
         self.set(BUSY);
+        Asked(Some(self))
     }
 
     /// Its answer has been handed over.
     pub(super) fn answered(&self) {
+        // Over HTTP/2 requests are answered by tasks of their own.
+        if self.asked.fetch_sub(1, Relaxed) > 1 {
+            return;
+        }
         self.set(WAITING);
     }
 
@@ -72,6 +81,24 @@ impl Activity {
             WAITING => Some(since + limits.between),
             HEAD => Some(since + limits.head),
             _ => None,
+        }
+    }
+}
+
+/// A request without an answer yet.
+pub(super) struct Asked<'a>(Option<&'a Activity>);
+
+impl Asked<'_> {
+    /// The answer's body will tell when it has been answered.
+    pub(super) fn hand_over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if let Some(activity) = self.0 {
+            activity.answered();
         }
     }
 }

@@ -38,11 +38,17 @@ pub(super) async fn answer(
     client: Arc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
-    client.activity.asked();
+    let known = Arc::clone(&client);
+    let asked = known.activity.asked();
+    let multiplexed = request.version() == Version::HTTP_2;
     let id = forwarded::request_id(request.headers());
     let wants = pages::Format::wanted(request.headers());
     let answered = match resolve(&client, &request) {
-        Ok(found) => proxy(&client, request, found, &id).await,
+        Ok(Place::InFront(response)) => {
+            discard(request.into_body());
+            Ok(response.map(|body| AnswerBody::page(body, Arc::clone(&client.activity))))
+        }
+        Ok(Place::App(found)) => proxy(&client, request, found, &id).await,
         Err(page) => {
             // A client that waits for leave to send shall not get it; any other is sending already.
             if !request.headers().contains_key(EXPECT) {
@@ -55,10 +61,21 @@ pub(super) async fn answer(
         page.render(wants, &id).map(|body| AnswerBody::page(body, Arc::clone(&client.activity)))
     });
     response.headers_mut().insert(REQUEST_ID, id);
-    if client.closing.load(Relaxed) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if client.peer.is_over_tls() {
+        client.shared.harden(response.headers_mut());
+    }
+    if !multiplexed && client.closing.load(Relaxed) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    asked.hand_over();
     Ok(response)
+}
+
+/// Who answers a request.
+enum Place {
+    /// Nobody needs to be asked.
+    InFront(Response<Bytes>),
+    App(Found),
 }
 
 /// Where a request goes.
@@ -71,19 +88,27 @@ struct Found {
     header: HeaderValue,
 }
 
-fn resolve(client: &Client, request: &Request<Incoming>) -> Result<Found, Page> {
+fn resolve(client: &Client, request: &Request<Incoming>) -> Result<Place, Page> {
     if request.method() == Method::CONNECT {
         return Err(Page::BadRequest("This is not a forward proxy."));
     }
     let asked = host::target(request.uri(), request.headers()).map_err(Page::BadRequest)?;
-    let target = client.shared.published.next_target(&asked.host).ok_or(Page::NoSuchApp)?;
+    if let Some(response) = client.shared.in_front(request, &asked.host, &client.peer) {
+        return Ok(Place::InFront(response));
+    }
+    let unknown = || match client.peer.is_over_tls() && client.shared.is_misdirected(&asked.host) {
+        true => Page::Misdirected,
+        false => Page::NoSuchApp,
+    };
+    let target = client.shared.published.next_target(&asked.host).ok_or_else(unknown)?;
     ready(&target)?;
     let header = match request.uri().authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => request.headers().get(HOST).cloned(),
     };
     let header = header.ok_or(Page::BadRequest("The request does not say which host it is for."))?;
-    Ok(Found { target, host: asked.host.into_owned(), port: asked.port.map(str::to_owned), header })
+    let (host, port) = (asked.host.into_owned(), asked.port.map(str::to_owned));
+    Ok(Place::App(Found { target, host, port, header }))
 }
 
 async fn proxy(
@@ -96,6 +121,9 @@ async fn proxy(
     let client_side = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, incoming) = request.into_parts();
     headers::strip_request(&mut head.headers);
+    if head.version == Version::HTTP_2 {
+        headers::join_cookies(&mut head.headers);
+    }
     client.peer.tell(&mut head.headers, &found.header, found.port.as_deref(), id);
     head.headers.insert(HOST, found.header);
     head.version = Version::HTTP_11;

@@ -18,7 +18,7 @@ use url::Url;
 use crate::server::actions::account::AccountRules;
 use crate::server::actions::apps::{AppSettings, Billing, Repositories, Rooms};
 use crate::server::clock::Clock;
-use crate::server::config::{Rates, Signups, SshAddress};
+use crate::server::config::{Rates, Signups, SshAddress, TlsConfig};
 use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains as Draining};
 use crate::server::domain::{
     AppName, Backend, Hostname, LogLine, LogSource, Price, ProcessType, Slug, SlugDigest, SlugKind, Stack,
@@ -33,6 +33,7 @@ use crate::server::runtime::memory::Memory;
 use crate::server::seal::Sealer;
 use crate::server::slugs::SlugsConfig;
 use crate::server::store::testing;
+use crate::server::tls::Tls;
 
 mod access;
 mod document;
@@ -107,7 +108,9 @@ impl Platform {
         let clock = Clock::system();
         let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let drains = drains::Settings { per_app: 2, private: true, pace: Default::default() };
+        let tls = Tls::open(TlsConfig::default(), domain.clone(), store.clone(), sealer.clone()).await.unwrap();
         let rooms = Rooms {
+            tls: tls.clone(),
             store: store.clone(),
             releases: releases.clone(),
             deployer: deployer.clone(),
@@ -136,6 +139,7 @@ impl Platform {
         let apps = Arc::new(Apps::new(rooms, settings));
         let shutdown = CancellationToken::new();
         let router = api(Doors {
+            tls,
             accounts,
             apps: apps.clone(),
             slugs: slugs.clone(),

@@ -112,6 +112,7 @@ fn elsewhere() -> Vec<(&'static str, &'static str, For)> {
     vec![
         ("GET", "/healthz", Everybody),
         ("GET", "/api/openapi.json", Everybody),
+        ("GET", "/ca.pem", Everybody),
         ("GET", "/slugs/{file}", Everybody),
         ("POST", "/api/signup", Everybody),
         ("POST", "/api/users", Everybody),
@@ -158,6 +159,12 @@ fn elsewhere() -> Vec<(&'static str, &'static str, For)> {
     ]
 }
 
+/// A certificate for a host, as it is uploaded.
+fn certificate(host: &str) -> Value {
+    let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+    json!({"fqdn": host, "certificate": made.cert.pem(), "key": made.signing_key.serialize_pem()})
+}
+
 fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
     use Role::{Collaborator, Owner, Viewer};
     vec![
@@ -200,6 +207,10 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/api/apps/{app}/ssh_ip", json!(null), Collaborator),
         ("POST", "/api/apps/{app}/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("DELETE", "/api/apps/{app}/domains", json!({"fqdn": "hill.test"}), Collaborator),
+        ("GET", "/api/apps/{app}/certs", json!(null), Viewer),
+        ("POST", "/api/apps/{app}/certs", certificate("hill.example.com"), Collaborator),
+        ("DELETE", "/api/apps/{app}/certs", json!({"fqdn": "hill.example.com"}), Collaborator),
+        ("POST", "/api/apps/{app}/certs/renew", json!({"fqdn": "hill.example.com"}), Collaborator),
         ("GET", "/api/apps/{app}/canaries", json!(null), Viewer),
         ("PUT", "/api/apps/{app}/canaries", json!({"canary": "dell", "weight": 5}), Collaborator),
         ("DELETE", "/api/apps/{app}/canaries/{canary}", json!(null), Collaborator),

@@ -13,6 +13,10 @@ async fn the_router_answers_to_what_is_described_and_to_nothing_else() {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             // A key that is none: whatever is there refuses before it does anything.
             let request = Request::builder().method(method).uri(&address).body(Body::from("\"\"")).unwrap();
+            if (method, path.as_str()) == ("GET", "/ca.pem") {
+                // A file, not JSON.
+                continue;
+            }
             let (status, answer) = platform.read(request).await;
             let described = item.get(method.to_lowercase()).is_some();
             assert_eq!(status == 405, !described, "{method} {path}: {status} {answer}");

@@ -1,0 +1,216 @@
+//! Talking to CAs: an HTTP client that remembers when a CA asked to be left alone, and one account for each directory.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use instant_acme::{
+    Account, AccountCredentials, BodyWrapper, BytesResponse, Error, ExternalAccountKey, HttpClient, NewAccount,
+};
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
+
+use super::TlsError;
+use crate::server::config::{TlsConfig, TlsMode};
+use crate::server::seal::Sealer;
+use crate::server::store::Store;
+
+/// For one request.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of an answer; a chain has a few thousand.
+const LARGEST: usize = 1 << 20;
+
+/// Why a CA gave no certificate.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// It could not be asked, or not now; nothing it said is against us.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It said no.
+    #[error("{0}")]
+    Refused(String),
+    /// Ours.
+    #[error(transparent)]
+    Ours(#[from] TlsError),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        let bad_nonce = |kind: &Option<String>| kind.as_deref().is_some_and(|kind| kind.ends_with(":badNonce"));
+        match error {
+            // Asked three times with a new one each time; that is the CA's weather and no refusal.
+            Error::Api(problem) if bad_nonce(&problem.r#type) || problem.status >= Some(500) => {
+                Self::Unreachable(problem.to_string())
+            }
+            Error::Api(problem) => Self::Refused(problem.to_string()),
+            Error::Unsupported(_) | Error::Crypto | Error::KeyRejected | Error::InvalidUri(_) => {
+                Self::Refused(error.to_string())
+            }
+            other => Self::Unreachable(innermost(&other)),
+        }
+    }
+}
+
+impl From<crate::server::store::StoreError> for Failed {
+    fn from(error: crate::server::store::StoreError) -> Self {
+        Self::Ours(error.into())
+    }
+}
+
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(error.source(), |error| error.source());
+    chain.fold(error.to_string(), |text, error| format!("{text}: {error}"))
+}
+
+/// The accounts, made when they are first needed.
+pub(super) struct Cas {
+    config: TlsConfig,
+    store: Store,
+    sealer: Arc<Sealer>,
+    /// Where CAs are asked.
+    client: Option<reqwest::Client>,
+    known: Mutex<HashMap<String, (Account, Arc<Web>)>>,
+}
+
+impl Cas {
+    pub(super) fn new(config: &TlsConfig, store: &Store, sealer: &Arc<Sealer>) -> Result<Self, TlsError> {
+        let (store, sealer) = (store.clone(), Arc::clone(sealer));
+        let client = if config.mode == TlsMode::Acme { Some(client(config)?) } else { None };
+        Ok(Self { config: config.clone(), store, sealer, client, known: Mutex::default() })
+    }
+
+    /// The directory to ask after so many failures.
+    pub(super) fn directory(&self, attempts: u32) -> String {
+        let directories = &self.config.directories;
+        let turn = attempts as usize % directories.len().max(1);
+        directories.get(turn).map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// The account with a CA.
+    pub(super) async fn account(&self, directory: &str) -> Result<Account, Failed> {
+        let mut known = self.known.lock().await;
+        if let Some((account, _)) = known.get(directory) {
+            return Ok(account.clone());
+        }
+        let client = self.client.clone().ok_or_else(|| Failed::Refused("no CA is asked in this mode".into()))?;
+        let web = Arc::new(Web { client, until: AtomicI64::new(0) });
+        let builder = Account::builder_with_http(Box::new(Shared(Arc::clone(&web))));
+        let context = format!("acme:{directory}");
+        let account = match self.store.acme_account(directory.to_owned()).await? {
+            Some(sealed) => {
+                let plain = self.sealer.unseal(&context, &sealed).map_err(TlsError::from)?;
+                let credentials: AccountCredentials = serde_json::from_slice(&plain).map_err(Error::from)?;
+                builder.from_credentials(credentials).await?
+            }
+            None => {
+                let contact = self.config.contact.as_deref().map(|mail| match mail.contains(':') {
+                    true => mail.to_owned(),
+                    false => format!("mailto:{mail}"),
+                });
+                let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
+                let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+                let binding = self.binding(directory)?;
+                let (account, credentials) = builder.create(&new, directory.to_owned(), binding.as_ref()).await?;
+                let plain = serde_json::to_vec(&credentials).map_err(Error::from)?;
+                let sealed = self.sealer.seal(&context, &plain);
+                self.store.keep_acme_account(directory.to_owned(), sealed).await?;
+                tracing::info!(ca = directory, "made an account with a CA");
+                account
+            }
+        };
+        known.insert(directory.to_owned(), (account.clone(), web));
+        Ok(account)
+    }
+
+    /// The CA does not know the account any more: the next one is new.
+    pub(super) async fn forget(&self, directory: &str) -> Result<(), Failed> {
+        self.known.lock().await.remove(directory);
+        Ok(self.store.forget_acme_account(directory.to_owned()).await?)
+    }
+
+    /// Until when a CA wants to be left alone.
+    pub(super) async fn told_to_wait(&self, directory: &str) -> Option<Timestamp> {
+        let known = self.known.lock().await;
+        let until = known.get(directory)?.1.until.load(Relaxed);
+        Timestamp::from_second(until).ok().filter(|until| *until > Timestamp::now())
+    }
+
+    fn binding(&self, directory: &str) -> Result<Option<ExternalAccountKey>, Failed> {
+        let eab = &self.config.eab;
+        let theirs = match &eab.directory {
+            Some(url) => url.as_str() == directory,
+            None => self.directory(0) == directory,
+        };
+        let (Some(kid), Some(key), true) = (&eab.kid, &eab.key, theirs) else { return Ok(None) };
+        let text = key.expose_secret().trim_end_matches('=').replace('+', "-").replace('/', "_");
+        let key = BASE64_URL_SAFE_NO_PAD.decode(text);
+        let key = key.map_err(|_| Failed::Refused("`tls.eab.key` is not base64url".into()))?;
+        Ok(Some(ExternalAccountKey::new(kid.clone(), &key)))
+    }
+}
+
+fn client(config: &TlsConfig) -> Result<reqwest::Client, TlsError> {
+    let mut client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+    if let Some(path) = &config.ca_file {
+        let unusable = |why: String| TlsError::CaFile { path: path.clone(), why };
+        let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+        client = client.tls_certs_only(roots);
+    }
+    client.build().map_err(|error| TlsError::Client(error.to_string()))
+}
+
+/// One directory's client.
+struct Web {
+    client: reqwest::Client,
+    /// Seconds since 1970.
+    until: AtomicI64,
+}
+
+struct Shared(Arc<Web>);
+
+impl HttpClient for Shared {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let web = Arc::clone(&self.0);
+        Box::pin(async move { web.ask(request).await })
+    }
+}
+
+impl Web {
+    async fn ask(&self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
+        let other = |error: reqwest::Error| Error::Other(Box::new(error));
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes());
+        let asked = self.client.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
+        let mut answer = asked.send().await.map_err(other)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let seconds = after.and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or(60);
+            self.until.store(Timestamp::now().as_second().saturating_add(seconds), Relaxed);
+        }
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(other)? {
+            if bytes.len() + chunk.len() > LARGEST {
+                return Err(Error::Str("an answer of reasonable length"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let mut response = Response::new(());
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        let (parts, ()) = response.into_parts();
+        Ok(BytesResponse { parts, body: Box::new(bytes.freeze()) })
+    }
+}
