@@ -12,6 +12,7 @@ mod harness;
 
 mod accounts;
 mod apps;
+mod cluster;
 mod crash;
 mod deploys;
 mod examples;

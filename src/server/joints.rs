@@ -12,17 +12,19 @@ use super::actions::ActionError;
 use super::actions::account::Accounts;
 use super::actions::apps::{Apps, Repositories};
 use super::builder::GitSource;
-use super::deployer::{AppLog, Drains};
-use super::domain::{AppName, Backend, Email, SlugDigest};
+use super::cluster::{Member, Members};
+use super::deployer::{AppLog, Deployer, Drains};
+use super::domain::{AppName, Backend, Email, Instance, SlugDigest};
 use super::http::auth::basic;
 use super::http::git::{Admits, Refusal};
 use super::logs::Logs;
 use super::receiver::Receiver;
-use super::releases::Seals;
+use super::releases::{Releases, Seals};
 use super::router::Inflight;
 use super::runtime::{RuntimeError, SlugSource};
 use super::seal::Sealer;
 use super::slugs::Slugs;
+use super::store::Store;
 
 /// Secrets of releases are sealed with the platform's key.
 pub(super) struct Sealed(pub(super) Arc<Sealer>);
@@ -34,6 +36,30 @@ impl Seals for Sealed {
 
     fn unseal(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         self.0.unseal(context, sealed).ok()
+    }
+}
+
+/// Replicas are told of each other by the deployer, and are let in by the keys that their app's releases carry.
+pub(super) struct AppMembers {
+    pub(super) store: Store,
+    pub(super) releases: Releases,
+    pub(super) deployer: Deployer,
+}
+
+#[async_trait]
+impl Members for AppMembers {
+    async fn key(&self, app: &AppName) -> Option<String> {
+        let app = self.store.app_by_name(app).await.ok()?;
+        Some(self.releases.secrets(app.id).await.ok()?.app_key)
+    }
+
+    fn ready(&self, app: &AppName) -> Vec<Member> {
+        let member = |instance: Instance| {
+            let ip = instance.node?.ip();
+            let process = instance.workload.process.to_string();
+            Some(Member { name: instance.name, ip, process, release: instance.release.0 })
+        };
+        self.deployer.ready(app).into_iter().filter_map(member).collect()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod seal;
 pub mod store;
 
 pub mod builder;
+pub mod cluster;
 pub mod confine;
 pub mod deployer;
 pub mod logs;

@@ -16,11 +16,12 @@ use super::actions::account::Accounts;
 use super::actions::apps::{self, Apps};
 use super::builder::{BubblewrapSandbox, Builder};
 use super::clock::Clock;
+use super::cluster;
 use super::config::ServerConfig;
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
 use super::http::{self, Doors, git};
-use super::joints::{AppFolders, AppLogs, Draining, Gate, PackRepositories, Sealed, SlugShelf};
+use super::joints::{AppFolders, AppLogs, AppMembers, Draining, Gate, PackRepositories, Sealed, SlugShelf};
 use super::listen::Sockets;
 use super::logs::Logs;
 use super::mail::Mailer;
@@ -29,7 +30,7 @@ use super::receiver::Receiver;
 use super::releases::Releases;
 use super::router::Router;
 use super::runtime::Runtime;
-use super::runtime::local::{Local, LocalConfig};
+use super::runtime::local::{Directory, Local, LocalConfig};
 use super::seal::Sealer;
 use super::settings;
 use super::slugs::Slugs;
@@ -59,6 +60,7 @@ struct Rooms {
     router: Router,
     runtime: &'static str,
     lines: JoinHandle<()>,
+    directory: Option<cluster::Directory>,
 }
 
 impl Platform {
@@ -69,10 +71,11 @@ impl Platform {
         let (api, http) = (sockets.listen("api", config.api)?, sockets.listen("http", config.http)?);
         (config.api, config.http) = (api.local_addr()?, http.local_addr()?);
 
-        let rooms = connect(&config).await?;
+        let mut rooms = connect(&config).await?;
         let pipeline = pipeline(&config, &rooms)?;
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
+        tell_members(&mut rooms);
 
         let visitors_closed = CancellationToken::new();
         let visitors = rooms.router.serve(http, visitors_closed.clone());
@@ -122,7 +125,8 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
     let receiver = Receiver::open(data.join("repositories"), settings::receiver(config))?;
-    let (runtime, lines) = local_runtime(data, &slugs, &logs).await?;
+    let directory = open_directory(data);
+    let (runtime, lines) = local_runtime(data, &slugs, &logs, directory.as_ref()).await?;
     let name = runtime.name();
 
     let draining = Arc::new(Draining::default());
@@ -137,7 +141,30 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime: name, lines })
+    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime: name, lines, directory })
+}
+
+/// Without it replicas run and are not told of each other.
+fn open_directory(data: &Path) -> Option<cluster::Directory> {
+    let opened = cluster::Directory::open(data).inspect_err(|error| {
+        tracing::warn!("replicas of one app will NOT find each other: {error}");
+    });
+    let directory = opened.ok()?;
+    if let Some(why) = &directory.without_https {
+        tracing::info!(
+            "Replicas ask for each other at {}: port 443 there cannot be had ({why}). libcluster before 3.3 knows no \
+             other.",
+            directory.address
+        );
+    }
+    Some(directory)
+}
+
+/// Begins to tell replicas of each other: as soon as it is known who is ready.
+fn tell_members(rooms: &mut Rooms) {
+    let Some(directory) = rooms.directory.take() else { return };
+    let (store, releases, deployer) = (rooms.store.clone(), rooms.releases.clone(), rooms.deployer.clone());
+    directory.serve(Arc::new(AppMembers { store, releases, deployer }), CancellationToken::new());
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.
@@ -145,9 +172,12 @@ async fn local_runtime(
     data: &Path,
     slugs: &Arc<Slugs>,
     logs: &Logs,
+    directory: Option<&cluster::Directory>,
 ) -> anyhow::Result<(Arc<dyn Runtime>, JoinHandle<()>)> {
     let (lines, mut spoken) = mpsc::channel(LINES);
-    let place = LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into() };
+    let directory = directory
+        .map(|directory| Directory { address: directory.address, authority_pem: directory.authority_pem().to_owned() });
+    let place = LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into(), directory };
     let logs = logs.clone();
     let carrier = tokio::spawn(async move {
         while let Some((app, line)) = spoken.recv().await {

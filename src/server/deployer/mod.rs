@@ -143,6 +143,11 @@ impl Deployer {
         self.0.fleet.instances(app)
     }
 
+    /// The app's ready replicas of serving generations: those that others of the app may count on.
+    pub fn ready(&self, app: &AppName) -> Vec<Instance> {
+        self.0.fleet.ready(app)
+    }
+
     /// Waits for the operations under way (bound it), then ends the background work. What is cut off goes on with the
     /// next server; apps run on.
     pub async fn close(&self) {

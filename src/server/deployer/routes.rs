@@ -65,6 +65,7 @@ mod tests {
             release: ReleaseVersion(1),
             index,
             state,
+            node: None,
             address: Some(([127, 0, 0, 1], 1000 + index as u16).into()),
             restarts: 0,
             started_at: None,

@@ -186,7 +186,8 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
     let ip = folder::address_of(slot);
     let place = Place { name: &name, index, ip, port: slot };
     let epmd_port = shared.slots.take()?;
-    let env = erlang::environment(&workload.env, ip, epmd_port);
+    let mut env = erlang::environment(&workload.env, ip, epmd_port);
+    let directory = shared.directory.as_ref().map(|directory| directory.membership(&workload.id.app, &mut env));
     let workload = &Workload { env, ..workload.clone() };
     let spec = Spec {
         process: workload.id.process.clone(),
@@ -195,6 +196,8 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
         env: spec::environment(workload, &place),
         slot,
         epmd_port,
+        dist_port: Some(shared.dist_ports.of(&workload.id.app)?),
+        directory,
         cgroup: Vec::new(),
         limits: Limits {
             memory_bytes: Some(workload.size.memory_bytes()),

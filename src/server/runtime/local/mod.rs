@@ -6,6 +6,8 @@
 //!
 //! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
 
+mod directory;
+mod dist_ports;
 mod erlang;
 mod folder;
 mod generation;
@@ -33,6 +35,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use self::dist_ports::DistPorts;
 use self::generation::{Generation, Order};
 use self::shared::Shared;
 use self::slots::Slots;
@@ -41,6 +44,8 @@ use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
 use crate::server::domain::{AppName, Instance, LogLine, Workload, WorkloadId};
+
+pub use self::directory::Directory;
 
 const EVENTS: usize = 1024;
 /// How long a start waits to know how the replicas are that it took over.
@@ -56,6 +61,8 @@ pub struct LocalConfig {
     pub dir: PathBuf,
     /// The program that has the subcommand `shim`: [`LocalConfig::THIS_PROGRAM`] but in tests.
     pub program: PathBuf,
+    /// Where replicas ask who else there is of their app.
+    pub directory: Option<Directory>,
 }
 
 impl LocalConfig {
@@ -109,6 +116,8 @@ impl Local {
             slugs,
             logs,
             slots: Slots::default(),
+            dist_ports: DistPorts::default(),
+            directory: config.directory,
             events: broadcast::channel(EVENTS).0,
             instances: Mutex::new(BTreeMap::new()),
             tasks: TaskTracker::new(),

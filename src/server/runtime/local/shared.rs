@@ -9,6 +9,8 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::super::{InstanceEvent, SlugSource};
+use super::directory::Directory;
+use super::dist_ports::DistPorts;
 use super::slots::Slots;
 use crate::server::confine::cgroup::Cgroups;
 use crate::server::domain::{AppName, Instance, LogLine, LogSource};
@@ -20,6 +22,9 @@ pub(super) struct Shared {
     pub(super) slugs: Arc<dyn SlugSource>,
     pub(super) logs: mpsc::Sender<(AppName, LogLine)>,
     pub(super) slots: Slots,
+    pub(super) dist_ports: DistPorts,
+    /// Where replicas ask who else there is of their app.
+    pub(super) directory: Option<Directory>,
     pub(super) events: broadcast::Sender<InstanceEvent>,
     pub(super) instances: Mutex<BTreeMap<String, Instance>>,
     /// Every task of this server's.

@@ -15,6 +15,7 @@ use crate::server::confine::cgroup::Cgroup;
 use crate::server::confine::enter::{Enter, Limit};
 
 use super::super::folder::{self, Spec};
+use super::super::{directory, erlang};
 
 const ENTRYPOINT: &str = include_str!("../../../../../config/entrypoint");
 const ENTRYPOINT_INSIDE: &str = "/run/gigalixir/entrypoint";
@@ -37,22 +38,26 @@ pub(super) fn command(dir: &Path, spec: &Spec, port: u16, output: io::PipeWriter
     let bubblewrap = Bubblewrap::find().map_err(io::Error::other)?;
     let mut command = enter.command(bubblewrap);
     let hostname: String = spec.name.chars().take(HOSTNAME_MAX).collect();
-    Bubblewrap::isolated()
+    let sandbox = Bubblewrap::isolated()
         .keep_env()
         .system()
         .ro_bind(dir.join("etc/passwd"), "/etc/passwd")
         .ro_bind(dir.join("etc/group"), "/etc/group")
+        .ro_bind(dir.join("etc/hosts"), "/etc/hosts")
         .ro_bind(dir.join("entrypoint"), ENTRYPOINT_INSIDE)
         .bind(dir.join("app"), "/app")
         .bind(dir.join("tmp"), "/tmp")
         .dir("/var")
-        .symlink("/tmp", "/var/tmp")
-        .remount_ro("/")
-        .identity(UID, UID)
-        .hostname(hostname)
-        .chdir("/app")
-        .die_with_parent()
-        .run_in(&mut command, "/bin/bash", [OsString::from(ENTRYPOINT_INSIDE), OsString::from(&spec.command)]);
+        .symlink("/tmp", "/var/tmp");
+    let sandbox = match spec.directory {
+        Some(_) => sandbox.ro_bind(dir.join("directory"), directory::INSIDE),
+        None => sandbox,
+    };
+    sandbox.remount_ro("/").identity(UID, UID).hostname(hostname).chdir("/app").die_with_parent().run_in(
+        &mut command,
+        "/bin/bash",
+        [OsString::from(ENTRYPOINT_INSIDE), OsString::from(&spec.command)],
+    );
     command.env_clear().current_dir("/").stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
     Ok(command)
 }
@@ -65,15 +70,25 @@ fn furnish(dir: &Path, spec: &Spec, port: u16) -> io::Result<()> {
     folder::make(&dir.join("etc"))?;
     fs::write(dir.join("etc/passwd"), format!("app:x:{UID}:{UID}::/app:/bin/bash\n"))?;
     fs::write(dir.join("etc/group"), format!("app:x:{UID}:\n"))?;
+    let mut hosts = directory::machine_hosts();
+    if let Some(membership) = &spec.directory {
+        hosts.push_str(&membership.hosts(spec.ip()));
+        membership.write(&dir.join("directory"))?;
+    }
+    fs::write(dir.join("etc/hosts"), hosts)?;
     fs::write(dir.join("entrypoint"), ENTRYPOINT)?;
     let port = port.to_string();
     let mut args = Vec::new();
     for (name, value) in &spec.env {
-        let value = if name == "PORT" { &port } else { value };
+        let value = match (name.as_str(), spec.dist_port) {
+            ("PORT", _) => port.clone(),
+            (erlang::FLAGS, Some(port)) => erlang::first_program(value, spec.ip(), port),
+            _ => value.clone(),
+        };
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             continue;
         }
-        for part in ["--setenv", name, value] {
+        for part in ["--setenv", name, &value] {
             args.extend_from_slice(part.as_bytes());
             args.push(0);
         }
