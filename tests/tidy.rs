@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::telemetry", &["server::config"]),
     ("server::mail", &["server::domain", "server::config"]),
     ("server::store", &["server::domain"]),
+    ("server::beam", &[]),
     ("server::cluster", &["server::domain"]),
     ("server::confine", &[]),
     ("server::logs", &["server::domain"]),

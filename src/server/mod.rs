@@ -12,6 +12,7 @@ pub mod mail;
 pub mod seal;
 pub mod store;
 
+pub mod beam;
 pub mod builder;
 pub mod cluster;
 pub mod confine;
