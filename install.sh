@@ -47,8 +47,8 @@ try() {
   install_rust
   stop_try
   say "Building (a few minutes the first time)"
-  cargo build --locked --bin gigalixir
-  local bin=$PWD/target/debug/gigalixir
+  cargo build --locked --profile quick --bin gigalixir
+  local bin=$PWD/target/quick/gigalixir
   mkdir -p "$TRY/home"
 
   say "Starting the platform"

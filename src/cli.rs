@@ -105,7 +105,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "logs",
         ],
     ),
-    ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill"]),
+    ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill", "ps:observer", "cluster:cookie:rotate"]),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),
     (

@@ -68,8 +68,12 @@ fn guessing_passwords_is_slowed_down() {
     let server = Server::start();
     let ada = Person::sign_up(&server, "ada@example.com");
     let guess = |n| ada.run(&["login", "-e", "ada@example.com", "-p", &format!("wrong guess {n}"), "-y"]).fails();
+    let begun = std::time::Instant::now();
     let answers: Vec<String> = (0..30).map(guess).collect();
-    assert!(answers[29].contains("too many"), "the thirtieth guess is refused unheard: {}", answers[29]);
+    // Ten at once, and one more every six seconds.
+    let allowed = 10 + begun.elapsed().as_secs() as usize / 6 + 1;
+    let heard = answers.iter().filter(|answer| !answer.contains("too many")).count();
+    assert!((10..=allowed).contains(&heard), "{heard} guesses were heard, {allowed} may be: {answers:?}");
 }
 
 #[test]

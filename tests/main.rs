@@ -20,6 +20,7 @@ mod front;
 mod git;
 mod official;
 mod runtime_contract;
+mod runtime_docker;
 mod runtime_local;
 mod server;
 mod tidy;

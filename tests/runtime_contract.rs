@@ -2,13 +2,19 @@
 //! [`runtime_contract!`](crate::runtime_contract) with it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use flate2::{Compression, write::GzEncoder};
 use gigalixir::server::domain::*;
-use gigalixir::server::runtime::{InstanceEvent, Runtime};
+use gigalixir::server::runtime::{InstanceEvent, Runtime, RuntimeError, SlugSource};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 /// A runtime on trial, with a slug store and a log.
@@ -25,6 +31,49 @@ pub(crate) trait Stage {
     }
     /// Ends the server and starts another on the same data.
     async fn restart(&mut self);
+}
+
+/// A slug store that is a folder.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    /// Puts an archive of these files (path, text; all executable) into it.
+    pub(crate) fn add(&self, files: &[(&str, &str)]) -> SlugDigest {
+        let path = self.0.join("new");
+        let mut archive = tar::Builder::new(GzEncoder::new(File::create(&path).unwrap(), Compression::fast()));
+        for (name, text) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o755);
+            archive.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        archive.into_inner().unwrap().finish().unwrap();
+        let digest = SlugDigest::parse(&hex::encode(Sha256::digest(fs::read(&path).unwrap()))).unwrap();
+        fs::rename(path, self.0.join(digest.as_str())).unwrap();
+        digest
+    }
+}
+
+#[async_trait]
+impl SlugSource for Folder {
+    async fn local_path(&self, digest: &SlugDigest) -> Result<PathBuf, RuntimeError> {
+        let path = self.0.join(digest.as_str());
+        if path.exists() { Ok(path) } else { Err(RuntimeError::SlugMissing(digest.to_string())) }
+    }
+}
+
+/// A way into a log.
+pub(crate) fn collect(capacity: usize, log: Arc<Mutex<Vec<LogLine>>>) -> mpsc::Sender<(AppName, LogLine)> {
+    let (logs, mut lines) = mpsc::channel::<(AppName, LogLine)>(capacity);
+    tokio::spawn(async move {
+        while let Some((_, line)) = lines.recv().await {
+            if std::env::var_os("SHOW_LOG").is_some() {
+                eprintln!("{}", line.text);
+            }
+            log.lock().unwrap().push(line);
+        }
+    });
+    logs
 }
 
 /// Makes a test of every case for one stage.
@@ -49,7 +98,7 @@ def bye(*_):
 signal.signal(signal.SIGTERM, bye)
 s = socket.socket()
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind((os.environ.get("BIND", "127.0.0.1"), int(os.environ["PORT"])))
+s.bind((os.environ.get("BIND", "0.0.0.0"), int(os.environ["PORT"])))
 s.listen(16)
 print("listening", flush=True)
 while True:
@@ -74,6 +123,7 @@ pub(crate) fn workload(app: &str, process: &str, slug: SlugDigest, command: &str
         release: ReleaseVersion(1),
         replicas: 1,
         slug,
+        stack: Stack::parse("debian-12").unwrap(),
         command: command.to_owned(),
         env: BTreeMap::from([("GREETING".to_owned(), "hello $world 'x'\n\"y\"".to_owned())]),
         size: Size::from_milli(200),
@@ -156,7 +206,14 @@ pub(crate) async fn becomes_ready_answers_and_goes<S: Stage>() {
     let mut events = runtime.watch();
     runtime.remove(&web.id, GRACE).await.unwrap();
     assert_eq!(runtime.instances().await.unwrap(), []);
-    assert!(TcpStream::connect(all[0].address.unwrap()).await.is_err());
+    // An address that nobody has any more may lead anywhere, or nowhere.
+    let answer = timeout(Duration::from_secs(2), async {
+        let mut stream = TcpStream::connect(all[0].address.unwrap()).await.ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok().map(|_| answer)
+    });
+    assert!(!answer.await.ok().flatten().is_some_and(|answer| answer.ends_with("\r\n\r\nok\n")));
     let mut seen = Vec::new();
     while let Ok(event) = events.try_recv() {
         seen.push(event);

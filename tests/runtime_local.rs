@@ -1,22 +1,18 @@
 //! The local runtime on trial: the contract, and what only it promises.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use flate2::{Compression, write::GzEncoder};
 use gigalixir::server::domain::*;
+use gigalixir::server::runtime::Runtime;
 use gigalixir::server::runtime::local::{Local, LocalConfig};
-use gigalixir::server::runtime::{Runtime, RuntimeError, SlugSource};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::runtime_contract::{Stage, get, inside, logged, ready, until, web, workload};
+use crate::runtime_contract::{Folder, Stage, collect, get, inside, logged, ready, until, web, workload};
 
 crate::runtime_contract! {
     OnThisMachine:
@@ -43,28 +39,9 @@ struct OnThisMachine {
     capacity: usize,
 }
 
-struct Folder(PathBuf);
-
-#[async_trait]
-impl SlugSource for Folder {
-    async fn local_path(&self, digest: &SlugDigest) -> Result<PathBuf, RuntimeError> {
-        let path = self.0.join(digest.as_str());
-        if path.exists() { Ok(path) } else { Err(RuntimeError::SlugMissing(digest.to_string())) }
-    }
-}
-
 impl OnThisMachine {
     async fn start(&mut self) {
-        let (logs, mut lines) = mpsc::channel::<(AppName, LogLine)>(self.capacity);
-        let log = self.log.clone();
-        tokio::spawn(async move {
-            while let Some((_, line)) = lines.recv().await {
-                if std::env::var_os("SHOW_LOG").is_some() {
-                    eprintln!("{}", line.text);
-                }
-                log.lock().unwrap().push(line);
-            }
-        });
+        let logs = collect(self.capacity, self.log.clone());
         let program = PathBuf::from(env!("CARGO_BIN_EXE_gigalixir"));
         let config = LocalConfig { dir: self.replicas(), program, directory: None };
         let slugs = Arc::new(Folder(self.data.path().join("slugs")));
@@ -139,18 +116,7 @@ impl Stage for OnThisMachine {
     }
 
     fn slug(&self, files: &[(&str, &str)]) -> SlugDigest {
-        let path = self.data.path().join("slugs/new");
-        let mut archive = tar::Builder::new(GzEncoder::new(File::create(&path).unwrap(), Compression::fast()));
-        for (name, text) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o755);
-            archive.append_data(&mut header, name, text.as_bytes()).unwrap();
-        }
-        archive.into_inner().unwrap().finish().unwrap();
-        let digest = SlugDigest::parse(&hex::encode(Sha256::digest(fs::read(&path).unwrap()))).unwrap();
-        fs::rename(path, self.data.path().join("slugs").join(digest.as_str())).unwrap();
-        digest
+        Folder(self.data.path().join("slugs")).add(files)
     }
 
     fn log(&self) -> Vec<LogLine> {

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::mail", &["server::domain", "server::config"]),
     ("server::store", &["server::domain"]),
     ("server::beam", &[]),
+    ("server::nodes", &["server::domain", "server::beam", "server::runtime"]),
     ("server::cluster", &["server::domain"]),
     ("server::confine", &[]),
     ("server::logs", &["server::domain"]),
@@ -36,11 +37,14 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("gix_pack", &["server::receiver"]),
     ("gix_packetline", &["server::receiver"]),
     ("axum", &["server::http"]),
+    ("utoipa", &["api", "server::http"]),
     ("lettre", &["server::mail"]),
     ("object_store", &["server::slugs"]),
     ("rcgen", &["server::cluster"]),
     ("argon2", &["server::actions"]),
     ("totp_rs", &["server::actions"]),
+    ("ratatui", &["client"]),
+    ("md5", &["server::beam"]),
     ("clap", &["cli", "client"]),
     ("clap_complete", &["cli", "client"]),
     ("comfy_table", &["client"]),
@@ -238,6 +242,18 @@ fn no_shell_is_started_on_the_host() {
         ["Command::new(\"sh\")", "Command::new(\"bash\")", "Command::new(\"/bin/sh\")", "Command::new(\"/bin/bash\")"];
     let wrong: Vec<_> =
         sources().into_iter().filter(|s| shells.iter().any(|shell| s.code.contains(shell))).map(|s| s.path).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// What does not go through `http/routes/` is not described by `/api/openapi.json`, and no test walks through it.
+#[test]
+fn routes_are_made_in_one_place() {
+    let homes = ["src/server/http/routes/mod.rs", "src/server/http/git.rs"].map(|home| root().join(home));
+    let wrong: Vec<_> = sources()
+        .into_iter()
+        .filter(|s| s.room == "server::http" && s.code.contains(".route(") && !homes.contains(&s.path))
+        .map(|s| s.path)
+        .collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// `GET /api/apps/A/permissions`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct People {
     /// The owner's address.
@@ -14,6 +15,7 @@ pub struct People {
 }
 
 /// `POST /api/apps/A/permissions`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Grant {
     /// Whose role.
@@ -24,6 +26,7 @@ pub struct Grant {
 }
 
 /// `DELETE /api/apps/A/permissions`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Revoke {
     /// Whose role.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// `POST /api/signup`: one endpoint, four steps, told apart by which field is there; `uuid` threads them.
 ///
 /// e-mail → (code mailed) → confirmation code → password → tier (`FREE`), which answers [`SignedUp`].
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SignupStep {
     /// First step: the address to sign up.
@@ -31,6 +32,7 @@ pub struct SignupStep {
 }
 
 /// Answer to every signup step but the last.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignupSession {
     /// To be sent with the next step.
@@ -38,6 +40,7 @@ pub struct SignupSession {
 }
 
 /// Answer to the last signup step.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignedUp {
     /// The confirmed address.
@@ -46,7 +49,19 @@ pub struct SignedUp {
     pub key: String,
 }
 
+/// Answer to a signup step.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SignupAnswer {
+    /// To every step but the last.
+    Next(SignupSession),
+    /// To the last.
+    Done(SignedUp),
+}
+
 /// Answer of `GET /api/login` and `POST /api/api_keys/regenerate`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Key {
     /// The API key, shown this once.
@@ -56,6 +71,7 @@ pub struct Key {
 }
 
 /// `GET /api/users`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Account {
     /// The account's address.
@@ -69,6 +85,7 @@ pub struct Account {
 }
 
 /// `PATCH /api/users/change_password` (today's form) and `PATCH /api/users` (2017's: only `new_password`).
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChangePassword {
     /// Today's password; absent in the 2017 form, where it is the Basic password.
@@ -78,14 +95,16 @@ pub struct ChangePassword {
     pub new_password: String,
 }
 
-/// `PUT /api/users/reset_password`, `PUT /api/users/reconfirm_email`.
+/// `PUT /api/users/reset_password`, `PUT /api/users/reconfirm_email`; answer to a change of address.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EmailOnly {
-    /// Whose mail to send.
+    /// Whose.
     pub email: String,
 }
 
 /// `POST /api/users/reset_password`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetPassword {
     /// From the mail.
@@ -95,6 +114,7 @@ pub struct SetPassword {
 }
 
 /// `POST /api/users/email`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChangeEmail {
     /// The address to have.
@@ -105,6 +125,7 @@ pub struct ChangeEmail {
 }
 
 /// `POST /api/users/email/confirm`, `POST /api/users/email/revoke`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MailedToken {
     /// From the mail.
@@ -112,6 +133,7 @@ pub struct MailedToken {
 }
 
 /// `DELETE /api/users/destroy`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DestroyAccount {
     /// The account's address, as a confirmation.
@@ -121,6 +143,7 @@ pub struct DestroyAccount {
 }
 
 /// `GET /api/payment_methods`. What is not known of an opaque token is absent.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PaymentMethod {
     /// `unknown`.
@@ -134,6 +157,7 @@ pub struct PaymentMethod {
 }
 
 /// `PUT /api/payment_methods`, `POST /api/upgrade`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PaymentToken {
     /// Of a payment service; opaque.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// `POST /api/apps`. An empty object asks for a generated name.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CreateApp {
     /// The wished name.
@@ -22,6 +23,7 @@ pub struct CreateApp {
 }
 
 /// `GET /api/apps` (a list), `GET /api/apps/A`, and the answer to `POST /api/apps`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct App {
     /// The app's name, unique on the platform.
@@ -52,6 +54,7 @@ pub struct App {
 }
 
 /// `GET /api/apps/A/status`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     /// The app's name.
@@ -73,6 +76,7 @@ pub struct Status {
 }
 
 /// One replica.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pod {
     /// Names the replica for `ps:kill`, `--replica` and the logs.
@@ -89,12 +93,22 @@ pub struct Pod {
     pub restarts: u32,
     /// RFC 3339.
     pub started_at: Option<String>,
+    /// Its Erlang node, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The nodes that it is connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sees: Option<Vec<String>>,
+    /// What is wrong between it and the other nodes of its app, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// How it ended the last time, empty when it never did.
     #[serde(rename = "lastState")]
     pub last_state: LastState,
 }
 
 /// The `lastState` of a replica.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LastState {
     /// The last termination.
@@ -103,6 +117,7 @@ pub struct LastState {
 }
 
 /// One termination, in Kubernetes' words.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terminated {
@@ -115,6 +130,7 @@ pub struct Terminated {
 }
 
 /// `PUT /api/apps/A/scale`. `size` ≥ 100 is read as thousandths (the 0.1.0 client).
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Scale {
     /// Replicas of `web`.
@@ -129,6 +145,7 @@ pub struct Scale {
 }
 
 /// `POST /api/apps/A/configs`: today's form has `configs`, the 2017 form `key` and `value`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SetConfigs {
     /// Name → value.
@@ -146,6 +163,7 @@ pub struct SetConfigs {
 }
 
 /// `DELETE /api/apps/A/configs`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UnsetConfig {
     /// The name to forget. The official client sends one; ours may send several in `keys`.
@@ -160,6 +178,7 @@ pub struct UnsetConfig {
 }
 
 /// `PUT /api/apps/A/maintenance`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Maintenance {
     /// Whether visitors shall read the maintenance page.
@@ -167,9 +186,10 @@ pub struct Maintenance {
 }
 
 /// An entry of `GET /api/apps/A/activity`, newest first.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Activity {
-    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `stack`, `domain`, `access`, `maintenance`, `canary`.
+    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `cookie`, `cluster`, `stack`, `domain`, `access`, `maintenance`, `canary`.
     pub kind: String,
     /// What, for people.
     pub summary: String,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// An entry of `GET /api/apps/A/canaries`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Canary {
     /// The app that gets visitors.
@@ -12,6 +13,7 @@ pub struct Canary {
 }
 
 /// `PUT /api/apps/A/canaries`; what is not told stays as it is.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetCanary {
     /// The app that gets visitors.

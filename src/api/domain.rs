@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// `POST` and `DELETE /api/apps/A/domains`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Domain {
     /// The host name.
@@ -10,6 +11,7 @@ pub struct Domain {
 }
 
 /// The answer to `POST /api/apps/A/domains`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Added {
     /// The host name, lower case.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The query of `GET /api/apps/A/logs`.
+#[cfg_attr(feature = "server", derive(utoipa::IntoParams))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LogQuery {
     /// How many old lines first; text, since the official client does not check it.

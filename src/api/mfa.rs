@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Answer of `POST /api/mfa/start`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MfaSecret {
     /// What to do with it.
@@ -12,6 +13,7 @@ pub struct MfaSecret {
 }
 
 /// `POST /api/mfa/verify`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MfaToken {
     /// Six digits.
@@ -19,6 +21,7 @@ pub struct MfaToken {
 }
 
 /// Answer of `POST /api/mfa/verify` and `POST /api/mfa/recovery_codes`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RecoveryCodes {
     /// What happened.

@@ -11,6 +11,7 @@ pub mod canary;
 pub mod domain;
 pub mod log;
 pub mod mfa;
+pub mod observer;
 pub mod release;
 pub mod ssh_key;
 
@@ -25,7 +26,23 @@ pub struct Data<T> {
     pub data: T,
 }
 
+/// An answer that only says what happened.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Message {
+    /// A sentence.
+    pub message: String,
+}
+
+impl Message {
+    /// That sentence.
+    pub fn new(message: &str) -> Self {
+        Self { message: message.to_owned() }
+    }
+}
+
 /// The envelope of every refusal: messages by field, `""` for general ones.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Errors {
     /// Field name → messages.

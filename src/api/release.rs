@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One release; `GET /api/apps/A/releases` lists them newest first.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Release {
     /// 1, 2, 3 …

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A key of the account.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SshKey {
     /// What it is removed by.
@@ -14,6 +15,7 @@ pub struct SshKey {
 }
 
 /// `POST /api/ssh_keys`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AddSshKey {
     /// `TYPE BASE64 [COMMENT]`.
@@ -21,22 +23,26 @@ pub struct AddSshKey {
 }
 
 /// `DELETE /api/ssh_keys`.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RemoveSshKey {
     /// Text, or a number as scripts may have it.
+    #[cfg_attr(feature = "server", schema(value_type = TextOrNumber))]
     #[serde(deserialize_with = "text_or_number")]
     pub id: String,
 }
 
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Text(String),
-        Number(i64),
-    }
-    Ok(match Id::deserialize(deserializer)? {
-        Id::Text(text) => text,
-        Id::Number(number) => number.to_string(),
+    Ok(match TextOrNumber::deserialize(deserializer)? {
+        TextOrNumber::Text(text) => text,
+        TextOrNumber::Number(number) => number.to_string(),
     })
+}
+
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TextOrNumber {
+    Text(String),
+    Number(i64),
 }

@@ -18,10 +18,12 @@ use super::domain::{AppName, Backend, Email, Instance, SlugDigest};
 use super::http::auth::basic;
 use super::http::git::{Admits, Refusal};
 use super::logs::Logs;
+use super::nodes::{Replica, World};
 use super::receiver::Receiver;
 use super::releases::{Releases, Seals};
 use super::router::Inflight;
-use super::runtime::{RuntimeError, SlugSource};
+use super::runtime::session::Stream;
+use super::runtime::{Runtime, RuntimeError, SlugSource};
 use super::seal::Sealer;
 use super::slugs::Slugs;
 use super::store::Store;
@@ -60,6 +62,41 @@ impl Members for AppMembers {
             Some(Member { name: instance.name, ip, process, release: instance.release.0 })
         };
         self.deployer.ready(app).into_iter().filter_map(member).collect()
+    }
+}
+
+/// Nodes are replicas that the deployer made ready, reached through the runtime; people hear of them in the app's log and
+/// in its activity.
+pub(super) struct AppNodes {
+    pub(super) store: Store,
+    pub(super) deployer: Deployer,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) logs: Logs,
+}
+
+#[async_trait]
+impl World for AppNodes {
+    fn replicas(&self, app: &AppName) -> Vec<Replica> {
+        let replica = |(instance, cookies): (Instance, Vec<String>)| {
+            let label = format!("{}.{}", instance.workload.process, instance.index);
+            let run = format!("{:?}", instance.started_at);
+            Some(Replica { name: instance.name, label, node: instance.node?, run, cookies })
+        };
+        self.deployer.nodes(app).into_iter().filter_map(replica).collect()
+    }
+
+    async fn connect(&self, replica: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        self.runtime.connect(replica, port).await
+    }
+
+    async fn tell(&self, app: &AppName, what: String) {
+        tracing::info!(app.name = %app, "{what}");
+        self.logs.platform(app, &what);
+        if let Ok(row) = self.store.app_by_name(app).await
+            && let Err(error) = self.store.record_cluster(row.id, what).await
+        {
+            tracing::error!(app.name = %app, error = %error, "an event could not be recorded");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod confine;
 pub mod deployer;
 pub mod logs;
+pub mod nodes;
 pub mod receiver;
 pub mod releases;
 pub mod router;

@@ -1,6 +1,7 @@
 //! The platform as one value: the only place that names concrete types and connects them. It comes up in the order of
 //! [`Platform::start`] and goes down the other way round: doors, operations, visitors, logs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +22,11 @@ use super::config::ServerConfig;
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
 use super::http::{self, Doors, git};
-use super::joints::{AppFolders, AppLogs, AppMembers, Draining, Gate, PackRepositories, Sealed, SlugShelf};
+use super::joints::{AppFolders, AppLogs, AppMembers, AppNodes, Draining, Gate, PackRepositories, Sealed, SlugShelf};
 use super::listen::Sockets;
 use super::logs::Logs;
 use super::mail::Mailer;
+use super::nodes::Nodes;
 use super::pipeline::{self, Pipeline};
 use super::receiver::Receiver;
 use super::releases::Releases;
@@ -61,6 +63,8 @@ struct Rooms {
     runtime: &'static str,
     lines: JoinHandle<()>,
     directory: Option<cluster::Directory>,
+    nodes: Nodes,
+    watched: Arc<dyn Runtime>,
 }
 
 impl Platform {
@@ -76,6 +80,7 @@ impl Platform {
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
         tell_members(&mut rooms);
+        watch_nodes(&rooms).await?;
 
         let visitors_closed = CancellationToken::new();
         let visitors = rooms.router.serve(http, visitors_closed.clone());
@@ -133,7 +138,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let parts = deployer::Rooms {
         store: store.clone(),
         releases: releases.clone(),
-        runtime,
+        runtime: runtime.clone(),
         drains: draining.clone(),
         log: Arc::new(AppLogs(logs.clone())),
     };
@@ -141,7 +146,27 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::new(settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, deployer, router, runtime: name, lines, directory })
+    let nodes = Nodes::new(Arc::new(AppNodes {
+        store: store.clone(),
+        deployer: deployer.clone(),
+        runtime: runtime.clone(),
+        logs: logs.clone(),
+    }));
+    Ok(Rooms {
+        store,
+        sealer,
+        releases,
+        receiver,
+        slugs,
+        logs,
+        deployer,
+        router,
+        runtime: name,
+        lines,
+        directory,
+        nodes,
+        watched: runtime,
+    })
 }
 
 /// Without it replicas run and are not told of each other.
@@ -165,6 +190,14 @@ fn tell_members(rooms: &mut Rooms) {
     let Some(directory) = rooms.directory.take() else { return };
     let (store, releases, deployer) = (rooms.store.clone(), rooms.releases.clone(), rooms.deployer.clone());
     directory.serve(Arc::new(AppMembers { store, releases, deployer }), CancellationToken::new());
+}
+
+/// Begins to look at how Erlang nodes see each other.
+async fn watch_nodes(rooms: &Rooms) -> anyhow::Result<()> {
+    let events = rooms.watched.watch();
+    let running: BTreeSet<_> = rooms.watched.instances().await?.into_iter().map(|one| one.workload.app).collect();
+    rooms.nodes.watch(running.into_iter().collect(), events, CancellationToken::new());
+    Ok(())
 }
 
 /// The local runtime, and the task that carries its replicas' lines into the log.
@@ -229,6 +262,7 @@ async fn doors(
         releases: rooms.releases.clone(),
         deployer: rooms.deployer.clone(),
         logs: rooms.logs.clone(),
+        nodes: rooms.nodes.clone(),
         repositories: Arc::new(folders),
     };
     let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime, stack)?));

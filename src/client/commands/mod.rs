@@ -8,6 +8,7 @@ pub mod account;
 pub mod activity;
 pub mod apps;
 pub mod canary;
+pub mod cluster;
 pub mod compat;
 pub mod config;
 pub mod domains;
@@ -16,6 +17,7 @@ pub mod git;
 pub mod logs;
 pub mod maintenance;
 pub mod mfa;
+pub mod observer;
 pub mod ps;
 pub mod releases;
 pub mod signup;
@@ -188,6 +190,12 @@ pub enum Command {
     /// End one replica and put a new one in its place
     #[command(name = "ps:kill")]
     PsKill(ps::Kill),
+    /// Look into a replica's Erlang node: processes, tables, ports, applications
+    #[command(name = "ps:observer", visible_alias = "observer")]
+    PsObserver(observer::Observer),
+    /// Give an app another Erlang cookie, and replace every replica at once
+    #[command(name = "cluster:cookie:rotate")]
+    ClusterCookieRotate(cluster::RotateCookie),
     /// Show an app's variables
     #[command(visible_alias = "configs")]
     Config(config::List),
@@ -271,6 +279,8 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::PsScale(args) => ps::scale(client, args).await,
         Command::PsRestart(args) => ps::restart(client, args).await,
         Command::PsKill(args) => ps::kill(client, args).await,
+        Command::PsObserver(args) => observer::observe(client, args).await,
+        Command::ClusterCookieRotate(args) => cluster::rotate_cookie(client, args).await,
         Command::Config(args) => config::list(client, args).await,
         Command::ConfigGet(args) => config::get(client, args).await,
         Command::ConfigSet(args) => config::set(client, args).await,

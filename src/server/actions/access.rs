@@ -26,6 +26,10 @@ pub(super) enum Action {
     Scale,
     /// Starting replicas anew.
     Restart,
+    /// Another Erlang cookie.
+    Rekey,
+    /// Looking into its nodes, secrets in their memory included.
+    Observe,
     /// Ending one replica, for a new one.
     Kill,
     /// Changing what the next build is built on.
@@ -56,6 +60,8 @@ impl Action {
             Self::RollBack => (Role::Collaborator, "roll it back"),
             Self::Scale => (Role::Collaborator, "scale it"),
             Self::Restart => (Role::Collaborator, "restart it"),
+            Self::Rekey => (Role::Collaborator, "give it another cookie"),
+            Self::Observe => (Role::Collaborator, "observe its nodes"),
             Self::Kill => (Role::Collaborator, "kill its replicas"),
             Self::SetStack => (Role::Collaborator, "change its stack"),
             Self::Route => (Role::Collaborator, "change its domains"),

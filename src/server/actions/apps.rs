@@ -16,6 +16,7 @@ use crate::api::{self, app::CreateApp};
 use crate::server::deployer::Deployer;
 use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Slug, Stack, User};
 use crate::server::logs::Logs;
+use crate::server::nodes::Nodes;
 use crate::server::releases::{ReleaseError, Releases};
 use crate::server::store::{Store, StoreError};
 
@@ -64,6 +65,8 @@ pub struct Rooms {
     pub deployer: Deployer,
     /// What replicas, builds and the platform say.
     pub logs: Logs,
+    /// Erlang nodes, as they see each other.
+    pub nodes: Nodes,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
 }

@@ -16,6 +16,7 @@ mod email;
 mod logs;
 mod maintenance;
 mod mfa;
+mod observer;
 mod passwords;
 mod payments;
 mod permissions;

@@ -9,6 +9,7 @@ use crate::api::app::{LastState, Pod, Scale, Status, Terminated};
 use crate::server::domain::{
     App, Exit, ExitReason, Instance, InstanceState, ProcessType, ReleaseVersion, Size, User, WorkloadId,
 };
+use crate::server::nodes::{Sight, Trouble};
 use crate::server::store::{StoreError, WorkloadState};
 
 impl Apps {
@@ -19,7 +20,12 @@ impl Apps {
         let instances = self.rooms.deployer.status(&app.name);
         let standing = self.standing(&app).await?;
         let shas = self.shas(&app, &instances).await?;
-        let pods: Vec<Pod> = instances.into_iter().map(|instance| pod(instance, &standing, &shas)).collect();
+        let mut nodes = self.rooms.nodes.of(&app.name).await;
+        let pods = instances.into_iter().map(|instance| {
+            let node = nodes.remove(&instance.name);
+            with_node(pod(instance, &standing, &shas), node)
+        });
+        let pods: Vec<Pod> = pods.collect();
         Ok(Status {
             size: app.formation.size.as_f64(),
             cloud: self.settings.cloud.into(),
@@ -79,6 +85,12 @@ impl Apps {
         Ok(())
     }
 
+    /// Gives the app another Erlang cookie and replaces every replica at once.
+    pub async fn rotate_cookie(&self, user: &User, name: &str) -> Result<(), ActionError> {
+        let app = self.may(user, name, Action::Rekey).await?;
+        Ok(self.rooms.deployer.rotate_cookie(app.id, user.email.to_string()).await?)
+    }
+
     /// Replaces every replica by a new one of the same release, new beside old.
     pub async fn restart(&self, user: &User, name: &str) -> Result<(), ActionError> {
         let app = self.may(user, name, Action::Restart).await?;
@@ -117,9 +129,21 @@ fn pod(
         status: status.into(),
         version: instance.release.0,
         restarts: instance.restarts,
+        node: None,
+        sees: None,
+        cluster: None,
         started_at: instance.started_at.map(|at| at.to_string()),
         last_state: LastState { terminated: instance.last_exit.map(terminated) },
     }
+}
+
+fn with_node(mut pod: Pod, seen: Option<(Sight, Option<Trouble>)>) -> Pod {
+    let Some((sight, trouble)) = seen else { return pod };
+    if let Sight::Node { name, sees } = sight {
+        (pod.node, pod.sees) = (Some(name), Some(sees));
+    }
+    pod.cluster = trouble.map(|trouble| trouble.to_string());
+    pod
 }
 
 fn terminated(exit: Exit) -> Terminated {

@@ -148,6 +148,20 @@ impl Deployer {
         self.0.fleet.ready(app)
     }
 
+    /// Who of [`Self::ready`] may be an Erlang node, with what their environment has for cookies, the likeliest first.
+    pub fn nodes(&self, app: &AppName) -> Vec<(Instance, Vec<String>)> {
+        let serving = self.0.fleet.serving(app);
+        let cookies = |instance: &Instance| {
+            let of = serving.iter().find(|workload| workload.id == instance.workload);
+            let names = ["RELEASE_COOKIE", "MY_COOKIE", "ERLANG_COOKIE"];
+            let mut cookies: Vec<String> = names.iter().filter_map(|name| of?.env.get(*name).cloned()).collect();
+            cookies.dedup();
+            cookies
+        };
+        let ready = self.ready(app).into_iter().filter(|instance| instance.node.is_some());
+        ready.map(|instance| (instance.clone(), cookies(&instance))).collect()
+    }
+
     /// Waits for the operations under way (bound it), then ends the background work. What is cut off goes on with the
     /// next server; apps run on.
     pub async fn close(&self) {

@@ -57,6 +57,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::server::domain::Stack;
     use crate::server::domain::{AppName, HealthCheck, ProcessType, ReleaseVersion, Size, SlugDigest};
 
     fn workload(process: &str, generation: i64, replicas: u32, milli: u32) -> Workload {
@@ -69,6 +70,7 @@ mod tests {
             release: ReleaseVersion(1),
             replicas,
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
+            stack: Stack::local(),
             command: "run".to_owned(),
             env: BTreeMap::new(),
             size: Size::from_milli(milli),

@@ -43,6 +43,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::server::domain::Stack;
     use crate::server::domain::{AppName, HealthCheck, ProcessType, ReleaseVersion, Size, SlugDigest, WorkloadId};
 
     fn web(generation: i64, replicas: u32) -> Workload {
@@ -51,6 +52,7 @@ mod tests {
             release: ReleaseVersion(1),
             replicas,
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
+            stack: Stack::local(),
             command: "run".to_owned(),
             env: BTreeMap::new(),
             size: Size::from_milli(500),

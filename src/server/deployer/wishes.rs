@@ -82,6 +82,7 @@ pub(super) fn workloads(
         release: version,
         replicas: formation.replicas_of(process),
         slug: slug.digest.clone(),
+        stack: slug.stack.clone(),
         command: command.clone(),
         env: env.clone(),
         size: formation.size,

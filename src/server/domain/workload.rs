@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, ProcessType, ReleaseVersion, Size, SlugDigest};
+use super::{AppName, ProcessType, ReleaseVersion, Size, SlugDigest, Stack};
 
 /// Names one generation of one process type of one app. A deploy, a restart and a resize each make a new generation,
 /// so that new can stand beside old.
@@ -35,6 +35,9 @@ pub struct Workload {
     pub replicas: u32,
     /// The archive that becomes `/app`.
     pub slug: SlugDigest,
+    /// What the archive was built on, and runs on.
+    #[serde(default = "Stack::local")]
+    pub stack: Stack,
     /// A shell command line from the Procfile, run by `bash` *inside* the instance.
     pub command: String,
     /// The environment: the platform's variables and the app's config, merged. Secret. The runtime adds what only it

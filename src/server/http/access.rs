@@ -2,26 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 
 use super::Doors;
 use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
-use crate::api::access::{Grant, Revoke};
+use super::routes::Routes;
+use crate::api::access::{Grant, People, Revoke};
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new().route("/api/apps/{app}/permissions", get(list).post(grant).delete(revoke))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/api/apps/{app}/permissions", list, "lists who has a role in an app")
+        .post("/api/apps/{app}/permissions", grant, "gives somebody a role in an app")
+        .delete("/api/apps/{app}/permissions", revoke, "takes somebody's role in an app away")
 }
 
 async fn list(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<People> {
     ok(apps.people(&user, &app).await?)
 }
 
@@ -30,7 +32,7 @@ async fn grant(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<Grant>,
-) -> Answer {
+) -> Answer<&'static str, 201> {
     apps.grant(&user, &app, wish).await?;
     created("added")
 }
@@ -40,7 +42,7 @@ async fn revoke(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(Revoke { email }): JsonBody<Revoke>,
-) -> Answer {
+) -> Answer<&'static str> {
     apps.revoke(&user, &app, &email).await?;
     ok("deleted")
 }

@@ -3,24 +3,23 @@
 //! Signing in and up, and resets, are for strangers: those handlers do not look at a key, so a stale one in somebody's
 //! netrc does not stand in the way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
-use axum::routing::{delete, get, patch, post, put};
-use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::json;
+use utoipa::IntoParams;
 
-use super::answer::{Answer, created, ok};
-use super::auth::{SignedIn, basic};
+use super::answer::{Answer, Either, PlainList, Success, created, ok};
+use super::auth::{SignedIn, Tried};
 use super::error::HttpError;
 use super::extract::{JsonBody, Parameters};
 use super::origin::{Origin, TrustedProxies};
+use super::routes::Routes;
+use crate::api::Message;
 use crate::api::account::{
     Account, ChangeEmail, ChangePassword, DestroyAccount, EmailOnly, Key, MailedToken, SetPassword, SignedUp,
-    SignupSession, SignupStep,
+    SignupAnswer, SignupSession, SignupStep,
 };
 use crate::server::actions::ActionError;
 use crate::server::actions::account::{Accounts, MintedKey};
@@ -28,34 +27,41 @@ use crate::server::domain::Email;
 
 type Shared = State<Arc<Accounts>>;
 
-pub(super) fn routes<S>() -> Router<S>
+pub(super) fn routes<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Accounts>: FromRef<S>,
     TrustedProxies: FromRef<S>,
 {
-    Router::new()
-        .route("/api/signup", post(signup))
-        .route("/api/login", get(login))
-        .route("/api/users", get(show).post(signup_2017).patch(change_password_2017))
-        .route("/api/users/destroy", delete(destroy))
-        .route("/api/users/email", post(change_email))
-        .route("/api/users/email/confirm", post(confirm_email))
-        .route("/api/users/email/revoke", post(revoke_email))
-        .route("/api/validate_email", get(validate_email_2017))
-        .route("/api/users/change_password", patch(change_password))
-        .route("/api/users/reset_password", put(request_reset).post(reset_password))
-        .route("/api/users/reconfirm_email", put(resend_confirmation))
-        .route("/api/api_keys", post(key_2017))
-        .route("/api/api_keys/regenerate", post(regenerate_key))
+    Routes::new()
+        .post("/api/signup", signup, "takes the next step of a signup")
+        .get("/api/login", login, "gives a new API key for the password")
+        .get("/api/users", show, "tells who one is")
+        .post("/api/users", signup_2017, "is always refused: addresses are confirmed by a code")
+        .patch("/api/users", change_password_2017, "changes the password, as clients of 2017 do")
+        .delete("/api/users/destroy", destroy, "ends the account and its apps")
+        .post("/api/users/email", change_email, "mails a token to a new address")
+        .post("/api/users/email/confirm", confirm_email, "changes the address, for that token")
+        .post("/api/users/email/revoke", revoke_email, "changes it back, for the token mailed to the old address")
+        .get("/api/validate_email", validate_email_2017, "tells whether something looks like an address")
+        .patch("/api/users/change_password", change_password, "changes the password")
+        .put("/api/users/reset_password", request_reset, "mails a token for a new password")
+        .post("/api/users/reset_password", reset_password, "sets a new password, for that token")
+        .put("/api/users/reconfirm_email", resend_confirmation, "mails a signup's code again")
+        .post("/api/api_keys", key_2017, "replaces all API keys, as clients of 2017 do")
+        .post("/api/api_keys/regenerate", regenerate_key, "replaces all API keys")
 }
 
 /// The step is told by which field is there; a later step's field goes first.
-async fn signup(State(accounts): Shared, Origin(from): Origin, JsonBody(step): JsonBody<SignupStep>) -> Answer {
+async fn signup(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(step): JsonBody<SignupStep>,
+) -> Answer<SignupAnswer> {
     let uuid = step.uuid.unwrap_or_default();
     if let Some(tier) = step.tier {
         let (user, key) = accounts.finish_signup(&uuid, &tier, from).await?;
-        return ok(SignedUp { email: user.email.to_string(), key: key.text });
+        return ok(SignupAnswer::Done(SignedUp { email: user.email.to_string(), key: key.text }));
     }
     if step.stripe_token.is_some() {
         return refuse("stripe_token", "is not taken: this platform sells nothing, choose the free tier");
@@ -65,20 +71,20 @@ async fn signup(State(accounts): Shared, Origin(from): Origin, JsonBody(step): J
     }
     if let Some(password) = step.password {
         accounts.choose_password(&uuid, &password, from).await?;
-        return ok(SignupSession { uuid });
+        return ok(SignupAnswer::Next(SignupSession { uuid }));
     }
     if let Some(code) = step.confirmation_code {
         accounts.confirm_signup(&uuid, &code, from).await?;
-        return ok(SignupSession { uuid });
+        return ok(SignupAnswer::Next(SignupSession { uuid }));
     }
     match step.email {
-        Some(email) => ok(SignupSession { uuid: accounts.begin_signup(&email, from).await? }),
+        Some(email) => ok(SignupAnswer::Next(SignupSession { uuid: accounts.begin_signup(&email, from).await? })),
         None => refuse("email", "can't be blank"),
     }
 }
 
 /// The query of whatever signs in by the password.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 struct SecondFactor {
     mfa_token: Option<String>,
 }
@@ -86,14 +92,14 @@ struct SecondFactor {
 async fn login(
     State(accounts): Shared,
     Origin(from): Origin,
-    headers: HeaderMap,
+    Tried(tried): Tried,
     Parameters(query): Parameters<SecondFactor>,
-) -> Answer {
-    let user = accounts.sign_in(&basic(&headers), query.mfa_token.as_deref(), from).await?;
+) -> Answer<Key> {
+    let user = accounts.sign_in(&tried, query.mfa_token.as_deref(), from).await?;
     ok(key(accounts.mint_key(user.id).await?))
 }
 
-async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer {
+async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer<Account> {
     ok(Account {
         email: user.email.to_string(),
         tier: "FREE".into(),
@@ -103,7 +109,7 @@ async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer {
 }
 
 /// The query of `POST /api/api_keys/regenerate`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 struct Regenerate {
     #[serde(default)]
     current_password: String,
@@ -113,7 +119,7 @@ async fn regenerate_key(
     State(accounts): Shared,
     SignedIn { user, .. }: SignedIn,
     Parameters(query): Parameters<Regenerate>,
-) -> Answer {
+) -> Answer<Key, 201> {
     created(key(accounts.regenerate_key(&user, &query.current_password).await?))
 }
 
@@ -121,10 +127,10 @@ async fn regenerate_key(
 async fn key_2017(
     State(accounts): Shared,
     Origin(from): Origin,
-    headers: HeaderMap,
+    Tried(tried): Tried,
     Parameters(query): Parameters<SecondFactor>,
-) -> Answer {
-    let user = accounts.sign_in(&basic(&headers), query.mfa_token.as_deref(), from).await?;
+) -> Answer<Key, 201> {
+    let user = accounts.sign_in(&tried, query.mfa_token.as_deref(), from).await?;
     created(key(accounts.replace_key(&user).await?))
 }
 
@@ -132,90 +138,101 @@ async fn change_password(
     State(accounts): Shared,
     SignedIn { user, .. }: SignedIn,
     JsonBody(body): JsonBody<ChangePassword>,
-) -> Answer {
+) -> Answer<Message> {
     let Some(current) = body.current_password else { return refuse("current_password", "can't be blank") };
     accounts.change_password(&user, &current, &body.new_password).await?;
-    ok(json!({ "message": "Password changed." }))
+    ok(Message::new("Password changed."))
 }
 
 /// The form of 2017: signed in by the present password.
 async fn change_password_2017(
     State(accounts): Shared,
     Origin(from): Origin,
-    headers: HeaderMap,
+    Tried(tried): Tried,
     Parameters(query): Parameters<SecondFactor>,
     JsonBody(body): JsonBody<ChangePassword>,
-) -> Answer {
-    let tried = basic(&headers);
+) -> Answer<Message> {
     let user = accounts.sign_in(&tried, query.mfa_token.as_deref(), from).await?;
     for credentials in &tried {
         match accounts.change_password(&user, &credentials.secret, &body.new_password).await {
             Err(ActionError::Invalid(why)) if why.field == "current_password" => {}
             outcome => {
                 outcome?;
-                return ok(json!({ "message": "Password changed." }));
+                return ok(Message::new("Password changed."));
             }
         }
     }
     refuse("current_password", "is incorrect")
 }
 
-async fn request_reset(State(accounts): Shared, Origin(from): Origin, JsonBody(body): JsonBody<EmailOnly>) -> Answer {
+async fn request_reset(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(body): JsonBody<EmailOnly>,
+) -> Answer<Message> {
     accounts.request_reset(&body.email, from)?;
-    ok(json!({ "message": "If the address has an account, a mail is on its way." }))
+    ok(Message::new("If the address has an account, a mail is on its way."))
 }
 
 async fn reset_password(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(body): JsonBody<SetPassword>,
-) -> Answer {
+) -> Answer<Message> {
     accounts.reset_password(&body.token, &body.password, from).await?;
-    ok(json!({ "message": "Password set. All API keys have ended; log in again." }))
+    ok(Message::new("Password set. All API keys have ended; log in again."))
 }
 
 async fn resend_confirmation(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(body): JsonBody<EmailOnly>,
-) -> Answer {
+) -> Answer<Message> {
     accounts.resend_confirmation(&body.email, from)?;
-    ok(json!({ "message": "If the address waits for confirmation, a mail is on its way." }))
+    ok(Message::new("If the address waits for confirmation, a mail is on its way."))
 }
 
 async fn destroy(
     State(accounts): Shared,
     SignedIn { user, .. }: SignedIn,
     JsonBody(body): JsonBody<DestroyAccount>,
-) -> Answer {
+) -> Answer<Message> {
     accounts.destroy(&user, &body.email, &body.current_password).await?;
-    ok(json!({ "message": "Account destroyed." }))
+    ok(Message::new("Account destroyed."))
 }
 
 async fn change_email(
     State(accounts): Shared,
     SignedIn { user, .. }: SignedIn,
     JsonBody(body): JsonBody<ChangeEmail>,
-) -> Answer {
+) -> Answer<Message> {
     accounts.begin_email_change(&user, &body.current_password, &body.next_email).await?;
-    ok(json!({ "message": "A mail is on its way to the new address." }))
+    ok(Message::new("A mail is on its way to the new address."))
 }
 
-async fn confirm_email(State(accounts): Shared, Origin(from): Origin, JsonBody(body): JsonBody<MailedToken>) -> Answer {
-    ok(json!({ "email": accounts.confirm_email_change(&body.token, from).await? }))
+async fn confirm_email(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(body): JsonBody<MailedToken>,
+) -> Answer<EmailOnly> {
+    ok(EmailOnly { email: accounts.confirm_email_change(&body.token, from).await? })
 }
 
-async fn revoke_email(State(accounts): Shared, Origin(from): Origin, JsonBody(body): JsonBody<MailedToken>) -> Answer {
-    ok(json!({ "email": accounts.revoke_email_change(&body.token, from).await? }))
+async fn revoke_email(
+    State(accounts): Shared,
+    Origin(from): Origin,
+    JsonBody(body): JsonBody<MailedToken>,
+) -> Answer<EmailOnly> {
+    ok(EmailOnly { email: accounts.revoke_email_change(&body.token, from).await? })
 }
 
 /// A signup of 2017 is one request without a code, so nothing would show that the address is the asker's.
-async fn signup_2017() -> Answer {
+async fn signup_2017() -> Answer<Message> {
     refuse("", "this platform confirms addresses by a code: sign up with today's client, `gigalixir signup`")
 }
 
 /// The query of `GET /api/validate_email`.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 struct ValidateEmail {
     #[serde(default)]
     email: String,
@@ -223,12 +240,12 @@ struct ValidateEmail {
 
 /// Whether it looks like an address; not whether it has an account. The one refusal whose `errors` are a plain list, as
 /// the client of 2017 reads them.
-async fn validate_email_2017(Parameters(query): Parameters<ValidateEmail>) -> Answer {
+async fn validate_email_2017(
+    Parameters(query): Parameters<ValidateEmail>,
+) -> Result<Either<Success<BTreeMap<String, String>>, PlainList>, HttpError> {
     match Email::parse(&query.email) {
-        Ok(_) => ok(json!({})),
-        Err(why) => {
-            Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": [why.to_string()] }))).into_response())
-        }
+        Ok(_) => ok(BTreeMap::new()).map(Either::This),
+        Err(why) => Ok(Either::That(PlainList(why.to_string()))),
     }
 }
 
@@ -236,7 +253,7 @@ fn key(MintedKey { text, expires_at }: MintedKey) -> Key {
     Key { key: text, expires_at: expires_at.to_string() }
 }
 
-fn refuse(field: &'static str, message: &str) -> Answer {
+fn refuse<T>(field: &'static str, message: &str) -> Answer<T> {
     Err(HttpError::from(ActionError::invalid(field, message)))
 }
 

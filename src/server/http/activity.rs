@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 
 use super::Doors;
 use super::answer::{Answer, ok};
 use super::auth::SignedIn;
 use super::extract::Segments;
+use super::routes::Routes;
+use crate::api::app::Activity;
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new().route("/api/apps/{app}/activity", get(list))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new().get("/api/apps/{app}/activity", list, "lists who did what to an app, newest first")
 }
 
 async fn list(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<Vec<Activity>> {
     ok(apps.activity(&user, &app).await?)
 }

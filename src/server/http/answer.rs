@@ -1,31 +1,124 @@
-//! Successful answers.
+//! Successful answers, whose types say what they are.
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 
 use super::error::HttpError;
+use super::routes::{Sheet, Told};
 use crate::api::Data;
 
-/// What every handler returns.
-pub type Answer = Result<Response, HttpError>;
+/// What a handler returns: `{"data": T}` with that status, or a refusal.
+pub type Answer<T, const STATUS: u16 = 200> = Result<Success<T, STATUS>, HttpError>;
+
+/// `{"data": T}`.
+#[derive(Debug)]
+pub struct Success<T, const STATUS: u16 = 200>(T);
 
 /// 200 with `{"data": …}`.
-pub fn ok(data: impl Serialize) -> Answer {
-    with(StatusCode::OK, data)
+pub fn ok<T>(data: T) -> Answer<T> {
+    Ok(Success(data))
 }
 
 /// 201 with `{"data": …}`.
-pub fn created(data: impl Serialize) -> Answer {
-    with(StatusCode::CREATED, data)
+pub fn created<T>(data: T) -> Answer<T, 201> {
+    Ok(Success(data))
 }
 
 /// 202 with `{"data": …}`.
-pub fn accepted(data: impl Serialize) -> Answer {
-    with(StatusCode::ACCEPTED, data)
+pub fn accepted<T>(data: T) -> Answer<T, 202> {
+    Ok(Success(data))
 }
 
-fn with(status: StatusCode, data: impl Serialize) -> Answer {
-    Ok((status, Json(Data { data })).into_response())
+impl<T: Serialize, const STATUS: u16> IntoResponse for Success<T, STATUS> {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(STATUS).unwrap_or_default();
+        (status, Json(Data { data: self.0 })).into_response()
+    }
+}
+
+impl<T: ToSchema, const STATUS: u16> Told for Success<T, STATUS> {
+    fn describe(sheet: &mut Sheet) {
+        sheet.data::<T>(STATUS);
+    }
+}
+
+/// One of two answers.
+#[derive(Debug)]
+pub enum Either<A, B> {
+    /// The usual one.
+    This(A),
+    /// The other one.
+    That(B),
+}
+
+impl<A: IntoResponse, B: IntoResponse> IntoResponse for Either<A, B> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::This(answer) => answer.into_response(),
+            Self::That(answer) => answer.into_response(),
+        }
+    }
+}
+
+impl<A: Told, B: Told> Told for Either<A, B> {
+    fn describe(sheet: &mut Sheet) {
+        A::describe(sheet);
+        B::describe(sheet);
+    }
+}
+
+/// Plain text, however it comes.
+#[derive(Debug)]
+pub struct Text(pub Response);
+
+/// A packed archive, or a range of it.
+#[derive(Debug)]
+pub struct Archive(pub Response);
+
+impl IntoResponse for Text {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl IntoResponse for Archive {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Told for Text {
+    fn describe(sheet: &mut Sheet) {
+        sheet.answers(200, "text/plain", Schema::from(ObjectBuilder::new().schema_type(Type::String).build()));
+    }
+}
+
+impl Told for Archive {
+    fn describe(sheet: &mut Sheet) {
+        for status in [200, 206, 416] {
+            sheet.answers(status, "application/gzip", utoipa::openapi::schema::empty());
+        }
+    }
+}
+
+/// 422 with `{"errors": ["…"]}`: the one refusal that clients of 2017 read as a plain list.
+#[derive(Debug)]
+pub struct PlainList(pub String);
+
+impl IntoResponse for PlainList {
+    fn into_response(self) -> Response {
+        (StatusCode::UNPROCESSABLE_ENTITY, Json(serde_json::json!({ "errors": [self.0] }))).into_response()
+    }
+}
+
+impl Told for PlainList {
+    fn describe(sheet: &mut Sheet) {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let body = ObjectBuilder::new().property("errors", ArrayBuilder::new().items(text)).required("errors");
+        sheet.answers(422, "application/json", Schema::from(body.build()));
+    }
 }

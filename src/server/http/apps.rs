@@ -2,26 +2,30 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, put};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Doors;
 use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
-use crate::api::app::CreateApp;
+use super::routes::Routes;
+use crate::api::app::{App, CreateApp};
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/api/apps", get(list).post(create))
-        .route("/api/apps/{app}", get(info).delete(destroy).patch(rename).put(rename))
-        .route("/api/apps/{app}/stack", put(set_stack))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/api/apps", list, "lists one's apps, and those one has a role in")
+        .post("/api/apps", create, "makes an app")
+        .get("/api/apps/{app}", info, "describes an app")
+        .delete("/api/apps/{app}", destroy, "ends an app and all that is its")
+        .patch("/api/apps/{app}", rename, "is always refused: a name stays")
+        .put("/api/apps/{app}", rename, "is always refused: a name stays")
+        .put("/api/apps/{app}/stack", set_stack, "changes what the next build is built on")
 }
 
-async fn list(State(apps): State<Arc<Apps>>, SignedIn { user, .. }: SignedIn) -> Answer {
+async fn list(State(apps): State<Arc<Apps>>, SignedIn { user, .. }: SignedIn) -> Answer<Vec<App>> {
     ok(apps.list(&user).await?)
 }
 
@@ -29,7 +33,7 @@ async fn create(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     JsonBody(wish): JsonBody<CreateApp>,
-) -> Answer {
+) -> Answer<App, 201> {
     created(apps.create(&user, wish).await?)
 }
 
@@ -37,7 +41,7 @@ async fn info(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<App> {
     ok(apps.info(&user, &app).await?)
 }
 
@@ -45,20 +49,21 @@ async fn rename(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
-    ok(apps.rename(&user, &app).await?)
+) -> Answer<&'static str> {
+    apps.rename(&user, &app).await?;
+    ok("renamed")
 }
 
 async fn destroy(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<&'static str> {
     apps.destroy(&user, &app).await?;
     ok("deleted")
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct SetStack {
     stack: String,
 }
@@ -68,7 +73,7 @@ async fn set_stack(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(SetStack { stack }): JsonBody<SetStack>,
-) -> Answer {
+) -> Answer<App> {
     ok(apps.set_stack(&user, &app, &stack).await?)
 }
 

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::error::HttpError;
+use super::routes::{KEY, PASSWORD, Part, Sheet};
 use crate::server::actions::account::{Accounts, Credentials};
 use crate::server::domain::User;
 
@@ -42,6 +43,31 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
         let (user, key_expires_at) = Arc::<Accounts>::from_ref(state).authenticate(&basic(&parts.headers)).await?;
         Ok(Self { user, key_expires_at })
+    }
+}
+
+/// E-mail address and password as they were given, in the order they should be tried; not yet looked at.
+#[derive(Clone)]
+pub struct Tried(pub Vec<Credentials>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Tried {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(basic(&parts.headers)))
+    }
+}
+
+impl Part for Tried {
+    fn describe(sheet: &mut Sheet) {
+        sheet.needs(PASSWORD);
+        sheet.refuses(303, "A second factor is needed too: ask again with `mfa_token`.");
+    }
+}
+
+impl Part for SignedIn {
+    fn describe(sheet: &mut Sheet) {
+        sheet.needs(KEY);
     }
 }
 

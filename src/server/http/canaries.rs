@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{delete, get};
 
 use super::Doors;
 use super::answer::{Answer, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
-use crate::api::canary::SetCanary;
+use super::routes::Routes;
+use crate::api::canary::{Canary, SetCanary};
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/api/apps/{app}/canaries", get(list).put(set))
-        .route("/api/apps/{app}/canaries/{canary}", delete(unset))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/api/apps/{app}/canaries", list, "lists which apps get a part of an app's visitors")
+        .put("/api/apps/{app}/canaries", set, "gives a part of an app's visitors to another app")
+        .delete("/api/apps/{app}/canaries/{canary}", unset, "gives them back")
 }
 
 async fn list(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<Vec<Canary>> {
     ok(apps.canaries(&user, &app).await?)
 }
 
@@ -32,7 +32,7 @@ async fn set(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<SetCanary>,
-) -> Answer {
+) -> Answer<Vec<Canary>> {
     ok(apps.set_canary(&user, &app, wish).await?)
 }
 
@@ -40,7 +40,7 @@ async fn unset(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments((app, canary)): Segments<(String, String)>,
-) -> Answer {
+) -> Answer<&'static str> {
     apps.remove_canary(&user, &app, &canary).await?;
     ok("deleted")
 }

@@ -1,30 +1,33 @@
 //! `/api/apps/A/configs`, `/api/apps/A/configs/copy`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Doors;
 use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
+use super::routes::Routes;
 use crate::api::app::{SetConfigs, UnsetConfig};
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/api/apps/{app}/configs", get(show).post(set).delete(unset))
-        .route("/api/apps/{app}/configs/copy", post(copy))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/api/apps/{app}/configs", show, "tells an app's variables")
+        .post("/api/apps/{app}/configs", set, "sets variables; others stay")
+        .delete("/api/apps/{app}/configs", unset, "forgets variables")
+        .post("/api/apps/{app}/configs/copy", copy, "lays another app's variables over this one's")
 }
 
 async fn show(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<BTreeMap<String, String>> {
     ok(apps.config(&user, &app).await?)
 }
 
@@ -33,7 +36,7 @@ async fn set(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<SetConfigs>,
-) -> Answer {
+) -> Answer<BTreeMap<String, String>, 201> {
     created(apps.set_config(&user, &app, wish).await?)
 }
 
@@ -42,12 +45,12 @@ async fn unset(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<UnsetConfig>,
-) -> Answer {
+) -> Answer<BTreeMap<String, String>> {
     ok(apps.unset_config(&user, &app, wish).await?)
 }
 
-#[derive(Debug, Deserialize)]
-struct Copy {
+#[derive(Debug, Deserialize, ToSchema)]
+struct CopyConfig {
     from: String,
 }
 
@@ -55,7 +58,7 @@ async fn copy(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-    JsonBody(Copy { from }): JsonBody<Copy>,
-) -> Answer {
+    JsonBody(CopyConfig { from }): JsonBody<CopyConfig>,
+) -> Answer<BTreeMap<String, String>> {
     ok(apps.copy_config(&user, &app, &from).await?)
 }

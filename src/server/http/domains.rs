@@ -2,26 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 
 use super::Doors;
 use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
-use crate::api::domain::Domain;
+use super::routes::Routes;
+use crate::api::domain::{Added, Domain};
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new().route("/api/apps/{app}/domains", get(list).post(add).delete(remove))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/api/apps/{app}/domains", list, "lists an app's own domains")
+        .post("/api/apps/{app}/domains", add, "adds a domain")
+        .delete("/api/apps/{app}/domains", remove, "removes a domain")
 }
 
 async fn list(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<Vec<String>> {
     ok(apps.domains(&user, &app).await?)
 }
 
@@ -30,7 +32,7 @@ async fn add(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(Domain { fqdn }): JsonBody<Domain>,
-) -> Answer {
+) -> Answer<Added, 201> {
     created(apps.add_domain(&user, &app, &fqdn).await?)
 }
 
@@ -39,7 +41,7 @@ async fn remove(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(Domain { fqdn }): JsonBody<Domain>,
-) -> Answer {
+) -> Answer<&'static str> {
     apps.remove_domain(&user, &app, &fqdn).await?;
     ok("deleted")
 }

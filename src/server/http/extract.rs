@@ -8,8 +8,10 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::HttpError;
+use super::routes::{Part, Sheet};
 
 /// How long a client may take to send a JSON body.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -77,5 +79,27 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
             Ok(Query(value)) => Ok(Self(value)),
             Err(why) => Err(HttpError::new(StatusCode::UNPROCESSABLE_ENTITY, "", why.body_text())),
         }
+    }
+}
+
+impl<T: ToSchema> Part for JsonBody<T> {
+    fn describe(sheet: &mut Sheet) {
+        sheet.body::<T>();
+    }
+}
+
+/// Which segments there are is told by the path.
+impl<T> Part for Segments<T> {
+    fn describe(sheet: &mut Sheet) {
+        sheet.refuses(404, "There is no such thing, or it is another person's.");
+        sheet.refuses(403, "One's role does not reach so far.");
+        sheet.refuses(409, "Something else is going on.");
+        sheet.refuses(422, "It asks for what cannot be.");
+    }
+}
+
+impl<T: IntoParams> Part for Parameters<T> {
+    fn describe(sheet: &mut Sheet) {
+        sheet.query::<T>();
     }
 }

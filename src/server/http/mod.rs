@@ -21,10 +21,12 @@ mod health;
 mod logs;
 mod maintenance;
 mod mfa;
+mod observer;
 pub mod origin;
 mod payments;
 mod ps;
 mod releases;
+pub mod routes;
 mod serve;
 mod slugs;
 mod ssh_keys;
@@ -38,7 +40,6 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
-use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
@@ -47,6 +48,7 @@ use super::slugs::Slugs;
 use super::store::Store;
 use error::HttpError;
 use origin::TrustedProxies;
+use routes::Routes;
 pub use serve::serve;
 
 /// What the handlers reach: the actions, one per noun. Each handler takes only its own through `State`.
@@ -107,24 +109,25 @@ impl FromRef<Doors> for Store {
 /// The whole door, API and git, ready for [`serve`].
 pub fn router(doors: Doors, git: git::Door) -> Router {
     let body_limit = doors.body_limit;
-    dressed(routes().merge(git::routes(git)), body_limit).with_state(doors)
+    dressed(routes().into_router().merge(git::routes(git)), body_limit).with_state(doors)
 }
 
 /// The API alone.
 pub fn api(doors: Doors) -> Router {
     let body_limit = doors.body_limit;
-    dressed(routes(), body_limit).with_state(doors)
+    dressed(routes().into_router(), body_limit).with_state(doors)
 }
 
-fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/healthz", get(health::check))
+fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/healthz", health::check, "tells whether the server can read its database")
         .merge(account::routes())
         .merge(ssh_keys::routes())
         .merge(mfa::routes())
         .merge(payments::routes())
         .merge(apps::routes())
         .merge(ps::routes())
+        .merge(observer::routes())
         .merge(config::routes())
         .merge(releases::routes())
         .merge(logs::routes())
@@ -134,6 +137,7 @@ fn routes() -> Router<Doors> {
         .merge(access::routes())
         .merge(activity::routes())
         .merge(slugs::routes())
+        .with_document()
 }
 
 /// What holds for every route: the envelope where no handler answers, the body's bound, an id, a witness.

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use ipnet::IpNet;
 
 use super::error::HttpError;
+use super::routes::{Part, Sheet};
 use crate::server::actions::ActionError;
 use crate::server::actions::account::network;
 
@@ -33,6 +34,10 @@ where
         };
         Ok(Self(network(TrustedProxies::from_ref(state).client(peer.ip(), &parts.headers))))
     }
+}
+
+impl Part for Origin {
+    fn describe(_: &mut Sheet) {}
 }
 
 impl TrustedProxies {

@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{delete, get, put};
 
 use super::Doors;
 use super::answer::{Answer, accepted, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
-use crate::api::app::Scale;
+use super::routes::Routes;
+use crate::api::app::{Scale, Status};
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/api/apps/{app}/status", get(status))
-        .route("/api/apps/{app}/scale", put(scale))
-        .route("/api/apps/{app}/restart", put(restart))
-        .route("/api/apps/{app}/pods/{pod}", delete(kill))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/api/apps/{app}/status", status, "tells what runs")
+        .put("/api/apps/{app}/scale", scale, "changes counts and size; an empty wish tells how things are")
+        .put("/api/apps/{app}/restart", restart, "starts every replica anew")
+        .post("/api/apps/{app}/cookie", rotate_cookie, "gives the app another Erlang cookie and replaces every replica")
+        .delete("/api/apps/{app}/pods/{pod}", kill, "ends a replica, for a new one")
 }
 
 async fn status(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<Status> {
     ok(apps.status(&user, &app).await?)
 }
 
@@ -34,7 +34,7 @@ async fn scale(
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
     JsonBody(wish): JsonBody<Scale>,
-) -> Answer {
+) -> Answer<Scale> {
     ok(apps.scale(&user, &app, wish).await?)
 }
 
@@ -42,16 +42,25 @@ async fn restart(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<&'static str> {
     apps.restart(&user, &app).await?;
     ok("restarted")
+}
+
+async fn rotate_cookie(
+    State(apps): State<Arc<Apps>>,
+    SignedIn { user, .. }: SignedIn,
+    Segments(app): Segments<String>,
+) -> Answer<&'static str> {
+    apps.rotate_cookie(&user, &app).await?;
+    ok("rotated")
 }
 
 async fn kill(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments((app, pod)): Segments<(String, String)>,
-) -> Answer {
+) -> Answer<&'static str, 202> {
     apps.kill(&user, &app, &pod).await?;
     accepted("killed")
 }

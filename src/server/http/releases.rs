@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::routing::{get, post};
 
 use super::Doors;
 use super::answer::{Answer, ok};
 use super::auth::SignedIn;
 use super::extract::Segments;
+use super::routes::Routes;
+use crate::api::release::Release;
 use crate::server::actions::apps::Apps;
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new()
-        .route("/api/apps/{app}/releases", get(list))
-        .route("/api/apps/{app}/releases/{which}", get(show))
-        .route("/api/apps/{app}/releases/{which}/rollback", post(rollback))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new()
+        .get("/api/apps/{app}/releases", list, "lists an app's releases, newest first")
+        .get("/api/apps/{app}/releases/{which}", show, "describes a release")
+        .post("/api/apps/{app}/releases/{which}/rollback", rollback, "makes a new release of an old one")
 }
 
 async fn list(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
-) -> Answer {
+) -> Answer<Vec<Release>> {
     ok(apps.releases(&user, &app).await?)
 }
 
@@ -31,7 +31,7 @@ async fn show(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments((app, which)): Segments<(String, String)>,
-) -> Answer {
+) -> Answer<Release> {
     ok(apps.release(&user, &app, &which).await?)
 }
 
@@ -39,7 +39,7 @@ async fn rollback(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments((app, which)): Segments<(String, String)>,
-) -> Answer {
+) -> Answer<&'static str> {
     apps.rollback(&user, &app, &which).await?;
     ok("rolled back")
 }

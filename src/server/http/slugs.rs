@@ -3,29 +3,32 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
+use utoipa::IntoParams;
 
 use super::Doors;
+use super::answer::Archive;
 use super::error::HttpError;
 use super::extract::{Parameters, Segments};
+use super::routes::Routes;
 use crate::server::actions::ActionError;
 use crate::server::domain::SlugDigest;
 use crate::server::slugs::{Slugs, SlugsError};
 
-pub(super) fn routes() -> Router<Doors> {
-    Router::new().route("/slugs/{file}", get(fetch))
+pub(super) fn routes() -> Routes<Doors> {
+    Routes::new().get("/slugs/{file}", fetch, "downloads what was built, for whoever has a signed address")
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 struct Signed {
+    /// Unix seconds.
     expires: u64,
+    /// Ours.
     signature: String,
 }
 
@@ -34,7 +37,7 @@ async fn fetch(
     Segments(file): Segments<String>,
     Parameters(Signed { expires, signature }): Parameters<Signed>,
     request: Request,
-) -> Result<Response, HttpError> {
+) -> Result<Archive, HttpError> {
     let digest = file.strip_suffix(".tar.gz").map(SlugDigest::parse);
     let Some(Ok(digest)) = digest else {
         return Err(ActionError::NotFound("there is no such slug".into()).into());
@@ -49,5 +52,5 @@ async fn fetch(
     let served = ServeFile::new(path).oneshot(request).await.map_err(ActionError::internal)?;
     let mut response = served.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/gzip"));
-    Ok(response)
+    Ok(Archive(response))
 }

@@ -2,34 +2,39 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{FromRef, State};
-use axum::routing::{delete, get};
 
 use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
+use super::routes::Routes;
 use crate::api::ssh_key::{AddSshKey, RemoveSshKey, SshKey};
 use crate::server::actions::account::Accounts;
 use crate::server::store::StoredSshKey;
 
 type Shared = State<Arc<Accounts>>;
 
-pub(super) fn routes<S>() -> Router<S>
+pub(super) fn routes<S>() -> Routes<S>
 where
     S: Clone + Send + Sync + 'static,
     Arc<Accounts>: FromRef<S>,
 {
-    Router::new()
-        .route("/api/ssh_keys", get(list).post(add).delete(remove))
-        .route("/api/ssh_keys/{id}", delete(remove_2017))
+    Routes::new()
+        .get("/api/ssh_keys", list, "lists one's ssh keys")
+        .post("/api/ssh_keys", add, "adds an ssh key")
+        .delete("/api/ssh_keys", remove, "removes an ssh key")
+        .delete("/api/ssh_keys/{id}", remove_2017, "removes an ssh key, as clients of 2017 do")
 }
 
-async fn list(State(accounts): Shared, SignedIn { user, .. }: SignedIn) -> Answer {
+async fn list(State(accounts): Shared, SignedIn { user, .. }: SignedIn) -> Answer<Vec<SshKey>> {
     ok(accounts.ssh_keys(&user).await?.into_iter().map(shown).collect::<Vec<_>>())
 }
 
-async fn add(State(accounts): Shared, SignedIn { user, .. }: SignedIn, JsonBody(wish): JsonBody<AddSshKey>) -> Answer {
+async fn add(
+    State(accounts): Shared,
+    SignedIn { user, .. }: SignedIn,
+    JsonBody(wish): JsonBody<AddSshKey>,
+) -> Answer<SshKey, 201> {
     created(shown(accounts.add_ssh_key(&user, &wish.ssh_key).await?))
 }
 
@@ -37,7 +42,7 @@ async fn remove(
     State(accounts): Shared,
     SignedIn { user, .. }: SignedIn,
     JsonBody(wish): JsonBody<RemoveSshKey>,
-) -> Answer {
+) -> Answer<&'static str> {
     accounts.remove_ssh_key(&user, &wish.id).await?;
     ok("deleted")
 }
@@ -47,7 +52,7 @@ async fn remove_2017(
     State(accounts): Shared,
     SignedIn { user, .. }: SignedIn,
     Segments(id): Segments<String>,
-) -> Answer {
+) -> Answer<&'static str> {
     accounts.remove_ssh_key(&user, &id).await?;
     ok("deleted")
 }

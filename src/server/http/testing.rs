@@ -99,7 +99,8 @@ impl Platform {
         let accounts = Accounts::new(store.clone(), mailer, sealer, rules, clock.clone()).unwrap();
         let doors = Doors { accounts: Arc::new(accounts), store };
         let routes = account::routes().merge(ssh_keys::routes()).merge(mfa::routes()).merge(payments::routes());
-        let routes = routes.route("/healthz", get(health::check)).route("/panic", get(panics));
+        let routes =
+            routes.get("/healthz", health::check, "").with_document().into_router().route("/panic", get(panics));
         let router = dressed(routes, 64 * 1024).with_state(doors);
         Self { router, clock, outbox, _folder: folder }
     }

@@ -4,12 +4,17 @@
 //! that end by themselves (with back-off), and says which are ready. It knows nothing of releases being better or
 //! worse than others: putting new beside old, waiting, swapping and draining is the deployer's work.
 
+pub mod docker;
+mod files;
+mod generations;
 pub mod health;
 pub mod local;
 #[cfg(test)]
 pub(crate) mod memory;
+mod roster;
 pub mod session;
 pub mod spec;
+mod stop;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::super::domain::Workload;
+use super::super::domain::{Workload, WorkloadId};
 
 /// Where an instance lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,14 @@ pub fn environment(workload: &Workload, place: &Place<'_>) -> BTreeMap<String, S
     env
 }
 
+/// A name for a new instance: the generation's, and five letters and digits that cannot be mistaken for each other or make
+/// a word.
+pub fn new_name(id: &WorkloadId) -> String {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let suffix: String = (0..5).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())])).collect();
+    format!("{id}-{suffix}")
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -53,6 +61,7 @@ mod tests {
             release: ReleaseVersion(3),
             replicas: 2,
             slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
+            stack: Stack::local(),
             command: "true".to_owned(),
             env: config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             size: Size::from_milli(500),

@@ -39,6 +39,11 @@ impl Store {
     pub async fn record_kill(&self, app: AppId, replica: String, by: String) -> Result<(), StoreError> {
         self.write(move |tx| record(tx, app, "kill", &format!("Kill the replica {replica}."), &by)).await
     }
+
+    /// Records what happened to the app's cluster; nobody did it.
+    pub async fn record_cluster(&self, app: AppId, what: String) -> Result<(), StoreError> {
+        self.write(move |tx| record(tx, app, "cluster", &what, "gigalixir")).await
+    }
 }
 
 /// Adds a record to the deed's transaction.

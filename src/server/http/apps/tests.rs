@@ -24,8 +24,10 @@ use crate::server::domain::{
     AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
 };
 use crate::server::http::*;
+use crate::server::joints::AppNodes;
 use crate::server::logs::{LogLimits, Logs};
 use crate::server::mail::Mailer;
+use crate::server::nodes::Nodes;
 use crate::server::progress::Progress;
 use crate::server::releases::{Keep, Releases, Seals};
 use crate::server::runtime::memory::Memory;
@@ -34,6 +36,7 @@ use crate::server::slugs::SlugsConfig;
 use crate::server::store::testing;
 
 mod access;
+mod document;
 mod fronts;
 
 const ANN: &str = "ann@example.com";
@@ -61,10 +64,11 @@ impl Platform {
         let logs = Logs::open(&folder.path().join("logs"), LogLimits::default()).unwrap();
         let seals = Sealed(Sealer::open(&folder.path().join("key")).unwrap());
         let releases = Releases::new(store.clone(), Arc::new(seals), Keep::default());
+        let runtime = Arc::new(Memory::new());
         let rooms = deployer::Rooms {
             store: store.clone(),
             releases: releases.clone(),
-            runtime: Arc::new(Memory::new()),
+            runtime: runtime.clone(),
             drains: Arc::new(NobodyVisits),
             log: Arc::new(AppLogs(logs.clone())),
         };
@@ -77,6 +81,12 @@ impl Platform {
             store: store.clone(),
             releases,
             deployer: deployer.clone(),
+            nodes: Nodes::new(Arc::new(AppNodes {
+                store: store.clone(),
+                deployer: deployer.clone(),
+                runtime,
+                logs: logs.clone(),
+            })),
             logs: logs.clone(),
             repositories: Arc::new(Folders(repositories.clone())),
         };
@@ -123,10 +133,21 @@ impl Platform {
             .uri(path)
             .header(header::AUTHORIZATION, format!("Basic {basic}"))
             .header(header::CONTENT_TYPE, "application/json")
-            .extension(axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))))
             .body(body)
             .unwrap();
+        self.answer(request).await
+    }
+
+    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        request.extensions_mut().insert(axum::extract::ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1))));
         self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn read(&self, request: Request<Body>) -> (u16, Value) {
+        let response = self.answer(request).await;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
     }
 
     async fn ask(&self, who: &str, method: &str, path: &str, body: Value) -> (u16, Value) {

@@ -8,8 +8,8 @@
 //!
 //! Between replicas nobody asks an `epmd`. The node itself listens on its app's one port ([`super::dist_ports`]), on its
 //! replica's own loopback address, and takes that port for its peers' too (`-erl_epmd_port`, OTP 23.1 or newer; older
-//! ones run as before and do not find each other). That flag is for the replica's first program only: a second node
-//! beside it cannot have the same port.
+//! ones run as before and do not find each other). That flag is for the replica's first program only, so the entrypoint
+//! adds it: a second node beside it cannot have the same port.
 //!
 //! Whoever names the node or its address differently in the config is left alone, and clusters by means of their own.
 
@@ -19,12 +19,19 @@ use std::net::IpAddr;
 /// Where `epmd` listens and is looked for.
 const EPMD_PORT: &str = "ERL_EPMD_PORT";
 /// Comes before all other flags, so that an app's own `vm.args` win.
-pub(super) const FLAGS: &str = "ERL_AFLAGS";
+const FLAGS: &str = "ERL_AFLAGS";
+/// From which the entrypoint makes `-erl_epmd_port`.
+const NODE_PORT: &str = "GIGALIXIR__NODE_PORT";
 const INTERFACE: &str = "inet_dist_use_interface";
 const NAMING: [&str; 3] = ["MY_POD_IP", "MY_NODE_NAME", "RELEASE_NODE"];
 
 /// `wished` with what distribution needs; what is wished already stays, and flags are added to.
-pub(super) fn environment(wished: &BTreeMap<String, String>, ip: IpAddr, epmd: u16) -> BTreeMap<String, String> {
+pub(super) fn environment(
+    wished: &BTreeMap<String, String>,
+    ip: IpAddr,
+    epmd: u16,
+    node: u16,
+) -> BTreeMap<String, String> {
     let mut env = wished.clone();
     env.entry(EPMD_PORT.to_owned()).or_insert(epmd.to_string());
     if let IpAddr::V4(ip) = ip
@@ -35,19 +42,10 @@ pub(super) fn environment(wished: &BTreeMap<String, String>, ip: IpAddr, epmd: u
         if !own.contains(INTERFACE) {
             let flags = format!("-kernel {INTERFACE} {{{a},{b},{c},{d}}} {own}");
             env.insert(FLAGS.to_owned(), flags.trim_end().to_owned());
+            env.insert(NODE_PORT.to_owned(), node.to_string());
         }
     }
     env
-}
-
-/// The flags of the replica's first program: its node has the app's port, and looks for its peers there. Flags that are
-/// not ours stay as they are.
-pub(super) fn first_program(flags: &str, ip: IpAddr, port: u16) -> String {
-    let ours = format!("{INTERFACE} {{{}}}", ip.to_string().replace('.', ","));
-    match flags.contains(&ours) && !flags.contains("-erl_epmd_port") {
-        true => format!("-erl_epmd_port {port} {flags}"),
-        false => flags.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -58,27 +56,19 @@ mod tests {
     const OURS: &str = "-kernel inet_dist_use_interface {127,64,1,2}";
 
     fn flags_with(name: &str, value: &str) -> Option<String> {
-        environment(&BTreeMap::from([(name.to_owned(), value.to_owned())]), IP, 12345).remove(FLAGS)
+        environment(&BTreeMap::from([(name.to_owned(), value.to_owned())]), IP, 12345, 32001).remove(FLAGS)
     }
 
     #[test]
     fn config_wins() {
-        let env = environment(&BTreeMap::new(), IP, 12345);
+        let env = environment(&BTreeMap::new(), IP, 12345, 32001);
         assert_eq!(env[FLAGS], OURS);
-        assert_eq!(env[EPMD_PORT], "12345");
+        assert_eq!((env[EPMD_PORT].as_str(), env[NODE_PORT].as_str()), ("12345", "32001"));
         assert_eq!(flags_with("RELEASE_NODE", "me@127.0.0.1"), None);
         assert_eq!(flags_with(FLAGS, "+sbwt none"), Some(format!("{OURS} +sbwt none")));
         let own = "-kernel inet_dist_use_interface {0,0,0,0}";
         assert_eq!(flags_with(FLAGS, own).as_deref(), Some(own));
         let own = BTreeMap::from([(EPMD_PORT.to_owned(), "4369".to_owned())]);
-        assert_eq!(environment(&own, IP, 12345)[EPMD_PORT], "4369");
-    }
-
-    #[test]
-    fn only_flags_of_ours_get_the_port() {
-        assert_eq!(first_program(OURS, IP, 32001), format!("-erl_epmd_port 32001 {OURS}"));
-        for theirs in ["", "+sbwt none", "-kernel inet_dist_use_interface {0,0,0,0}", "-erl_epmd_port 1 {127,64,1,2}"] {
-            assert_eq!(first_program(theirs, IP, 32001), theirs);
-        }
+        assert_eq!(environment(&own, IP, 12345, 32001)[EPMD_PORT], "4369");
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::super::RuntimeError;
+use super::super::generations::Order;
 use super::super::spec::{self, Place};
 use super::erlang;
 use super::folder::{self, SLUG, SPEC, STOPPING, Spec, WORKLOAD};
@@ -23,16 +24,6 @@ use crate::server::domain::{HealthCheck, ReleaseVersion, Workload, WorkloadId};
 /// For replicas that go because fewer are wished, or that nobody wishes any more.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 const PIDS_PER_GB: u32 = 1024;
-
-/// What a generation is told.
-pub(super) enum Order {
-    /// Be like this.
-    Apply(Box<Workload>, oneshot::Sender<Result<(), RuntimeError>>),
-    /// Another instance in the place of this one.
-    Replace(String, Duration, oneshot::Sender<Result<bool, RuntimeError>>),
-    /// Be no more.
-    Remove(Duration, oneshot::Sender<Result<(), RuntimeError>>),
-}
 
 pub(super) struct Generation {
     shared: Arc<Shared>,
@@ -51,7 +42,7 @@ struct Attended {
 
 impl Generation {
     pub(super) fn new(shared: Arc<Shared>, root: &Path, id: WorkloadId) -> Self {
-        let dir = root.join(folder::generation_folder(&id));
+        let dir = root.join(folder::generation_name(&id));
         Self { shared, id, dir, replicas: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
@@ -177,7 +168,7 @@ impl Generation {
 
 /// Makes a replica's folder; the spec comes last, so that one without is known to be half made.
 fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u32) -> io::Result<(PathBuf, Spec)> {
-    let name = format!("{}-{}", workload.id, suffix());
+    let name = spec::new_name(&workload.id);
     let dir = dir.join(&name);
     folder::make(&dir)?;
     // A link costs nothing; where the slug lies on another file system it has to be copied.
@@ -186,7 +177,8 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
     let ip = folder::address_of(slot);
     let place = Place { name: &name, index, ip, port: slot };
     let epmd_port = shared.slots.take()?;
-    let mut env = erlang::environment(&workload.env, ip, epmd_port);
+    let dist_port = shared.dist_ports.of(&workload.id.app)?;
+    let mut env = erlang::environment(&workload.env, ip, epmd_port, dist_port);
     let directory = shared.directory.as_ref().map(|directory| directory.membership(&workload.id.app, &mut env));
     let workload = &Workload { env, ..workload.clone() };
     let spec = Spec {
@@ -196,7 +188,7 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
         env: spec::environment(workload, &place),
         slot,
         epmd_port,
-        dist_port: Some(shared.dist_ports.of(&workload.id.app)?),
+        dist_port: Some(dist_port),
         directory,
         cgroup: Vec::new(),
         limits: Limits {
@@ -208,12 +200,6 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
     };
     folder::write_json(&dir.join(SPEC), &spec, false)?;
     Ok((dir, spec))
-}
-
-/// Five letters and digits that cannot be mistaken for each other or make a word.
-fn suffix() -> String {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    (0..5).map(|_| char::from(LETTERS[rand::random_range(0..LETTERS.len())])).collect()
 }
 
 fn io_error(context: &'static str) -> impl FnOnce(io::Error) -> RuntimeError {

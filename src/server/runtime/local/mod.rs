@@ -19,35 +19,36 @@ mod shared;
 pub mod shim;
 mod slots;
 mod spool;
-mod stop;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::net::TcpStream;
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::dist_ports::DistPorts;
-use self::generation::{Generation, Order};
+use self::generation::Generation;
 use self::shared::Shared;
 use self::slots::Slots;
+use super::generations::Generations;
+use super::roster::Roster;
 use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
-use crate::server::domain::{AppName, Instance, LogLine, Workload, WorkloadId};
+use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Workload, WorkloadId};
 
 pub use self::directory::Directory;
 
-const EVENTS: usize = 1024;
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
 
@@ -74,19 +75,7 @@ impl LocalConfig {
 pub struct Local {
     dir: PathBuf,
     shared: Arc<Shared>,
-    generations: Mutex<HashMap<WorkloadId, Tasked>>,
-}
-
-/// A generation's task, which ends with its handle.
-struct Tasked {
-    orders: mpsc::Sender<Order>,
-    task: AbortHandle,
-}
-
-impl Drop for Tasked {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    generations: Generations,
 }
 
 impl Drop for Local {
@@ -114,39 +103,38 @@ impl Local {
             program: config.program,
             cgroups,
             slugs,
-            logs,
             slots: Slots::default(),
             dist_ports: DistPorts::default(),
             directory: config.directory,
-            events: broadcast::channel(EVENTS).0,
-            instances: Mutex::new(BTreeMap::new()),
+            roster: Roster::new(logs),
             tasks: TaskTracker::new(),
         });
-        let local = Arc::new(Self { dir, shared, generations: Mutex::new(HashMap::new()) });
+        let generations = Generations::new(shared.tasks.clone());
+        let local = Arc::new(Self { dir, shared, generations });
         local.take_over().await.map_err(unusable)?;
         Ok(local)
     }
 
     /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
     pub async fn close(&self) {
-        self.generations().clear();
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        self.generations.close().await;
     }
 
     async fn take_over(&self) -> io::Result<()> {
         let mut settling = Vec::new();
         for folder in folder::folders(&self.dir)? {
             let workload = folder::read_json::<Workload>(&folder.join(folder::WORKLOAD)).ok();
-            let id = workload.as_ref().map(|workload| workload.id.clone()).or_else(|| id_of(&folder));
+            let id = workload
+                .as_ref()
+                .map(|workload| workload.id.clone())
+                .or_else(|| folder::generation_of(folder.file_name()?.to_str()?));
             let Some(id) = id else {
                 tracing::warn!("{} is not a folder of ours and is left alone", folder.display());
                 continue;
             };
             let mut generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
             settling.extend(generation.adopt(workload.as_ref())?);
-            let (orders, inbox) = mpsc::channel(16);
-            let task = self.shared.tasks.spawn(async move {
+            self.generations.begin(&id, |inbox| async move {
                 let begun = match &workload {
                     Some(workload) => generation.follow(workload).await,
                     None => generation.remove(generation::GRACE).await,
@@ -156,7 +144,6 @@ impl Local {
                 }
                 generation.obey(inbox).await;
             });
-            self.generations().insert(id, Tasked { orders, task: task.abort_handle() });
         }
         self.sweep_cgroups();
         let known = async {
@@ -171,7 +158,7 @@ impl Local {
     /// Ends what runs in control groups of ours without a folder.
     fn sweep_cgroups(&self) {
         let Some(cgroups) = &self.shared.cgroups else { return };
-        let known: HashSet<String> = self.shared.instances().keys().cloned().collect();
+        let known: HashSet<String> = self.shared.roster.instances().keys().cloned().collect();
         for name in cgroups.list().into_iter().filter(|name| !known.contains(name)) {
             let cgroup = cgroups.open(&name);
             tracing::warn!("a control group without a replica, {name}, is removed");
@@ -179,23 +166,6 @@ impl Local {
                 tracing::error!("the control group {name} cannot be removed: {error}");
             }
         }
-    }
-
-    /// The inbox of a generation, which is begun if need be.
-    fn generation(&self, id: &WorkloadId) -> mpsc::Sender<Order> {
-        let mut generations = self.generations();
-        if let Some(known) = generations.get(id).filter(|known| !known.orders.is_closed()) {
-            return known.orders.clone();
-        }
-        let (orders, inbox) = mpsc::channel(16);
-        let generation = Generation::new(self.shared.clone(), &self.dir, id.clone());
-        let task = self.shared.tasks.spawn(generation.obey(inbox)).abort_handle();
-        generations.insert(id.clone(), Tasked { orders: orders.clone(), task });
-        orders
-    }
-
-    fn generations(&self) -> MutexGuard<'_, HashMap<WorkloadId, Tasked>> {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,52 +176,40 @@ impl Runtime for Local {
     }
 
     async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError> {
-        loop {
-            let (done, answer) = oneshot::channel();
-            let order = Order::Apply(Box::new(workload.clone()), done);
-            // No answer: it was being removed when the order came. Then it is begun anew.
-            if self.generation(&workload.id).send(order).await.is_ok()
-                && let Ok(answer) = answer.await
-            {
-                return answer;
-            }
-        }
+        let begin = |inbox| Generation::new(self.shared.clone(), &self.dir, workload.id.clone()).obey(inbox);
+        self.generations.apply(workload, begin).await
     }
 
     async fn remove(&self, id: &WorkloadId, grace: Duration) -> Result<(), RuntimeError> {
-        let Some(orders) = self.generations().get(id).map(|known| known.orders.clone()) else { return Ok(()) };
-        let (done, answer) = oneshot::channel();
-        let answered = orders.send(Order::Remove(grace, done)).await.is_ok();
-        let result = if answered { answer.await.unwrap_or(Ok(())) } else { Ok(()) };
-        let mut generations = self.generations();
-        if result.is_ok() && generations.get(id).is_some_and(|known| known.orders.same_channel(&orders)) {
-            generations.remove(id);
-        }
-        result
+        self.generations.remove(id, grace).await
     }
 
     async fn replace(&self, id: &WorkloadId, name: &str, grace: Duration) -> Result<bool, RuntimeError> {
-        let Some(orders) = self.generations().get(id).map(|known| known.orders.clone()) else { return Ok(false) };
-        let (done, answer) = oneshot::channel();
-        let answered = orders.send(Order::Replace(name.to_owned(), grace, done)).await.is_ok();
-        // No answer: the generation was removed meanwhile, and the instance with it.
-        if answered { answer.await.unwrap_or(Ok(false)) } else { Ok(false) }
+        self.generations.replace(id, name, grace).await
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
-        Ok(self.shared.instances().values().cloned().collect())
+        Ok(self.shared.roster.instances().values().cloned().collect())
     }
 
     async fn exec(&self, instance: &str, _command: Command) -> Result<Session, RuntimeError> {
         Err(RuntimeError::NotRunning(instance.to_owned()))
     }
 
-    async fn connect(&self, instance: &str, _port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
-        Err(RuntimeError::NotRunning(instance.to_owned()))
+    async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        let known = self.shared.roster.instances().get(instance).cloned();
+        let running = known.filter(|known| known.state != InstanceState::Crashed);
+        let known = running.ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))?;
+        let dir = self.dir.join(folder::generation_name(&known.workload)).join(&known.name);
+        let failed = |source| RuntimeError::Io { context: format!("connecting to port {port} of {instance}"), source };
+        let spec: folder::Spec = folder::read_json(&dir.join(folder::SPEC)).map_err(failed)?;
+        let hosts = [spec.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let addresses = hosts.map(|host| SocketAddr::new(host, port));
+        Ok(Box::new(TcpStream::connect(addresses.as_slice()).await.map_err(failed)?))
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
-        self.shared.events.subscribe()
+        self.shared.roster.watch()
     }
 }
 
@@ -283,16 +241,4 @@ fn cgroups(dir: &Path) -> Option<Cgroups> {
         })
         .inspect(weighed)
         .ok()
-}
-
-/// The id that a generation's folder was named after.
-fn id_of(folder: &Path) -> Option<WorkloadId> {
-    let name = folder.file_name()?.to_str()?;
-    let mut parts = name.split('.');
-    let id = WorkloadId {
-        app: AppName::parse(parts.next()?).ok()?,
-        process: crate::server::domain::ProcessType::parse(parts.next()?).ok()?,
-        generation: parts.next()?.parse().ok()?,
-    };
-    (parts.next().is_none()).then_some(id)
 }

@@ -18,9 +18,9 @@ use super::link::{self, Link};
 use super::output::Output;
 use super::protocol::{Order, Phase, State, Word};
 use super::shared::Shared;
-use super::stop::{self, Stop};
 use crate::server::confine::cgroup::Cgroup;
 use crate::server::domain::{HealthCheck, Instance, InstanceState, ReleaseVersion, WorkloadId};
+use crate::server::runtime::stop::{self, Stop};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ impl Replica {
         if let Some(port) = spec.dist_port {
             shared.dist_ports.enter(&workload.app, port);
         }
-        let output = Output::open(&dir, &shared.logs, &workload.app, &spec)?;
+        let output = Output::open(&dir, &shared.roster.logs, &workload.app, &spec)?;
         let instance = Instance {
             name: spec.name.clone(),
             workload,
@@ -71,7 +71,7 @@ impl Replica {
             started_at: None,
             last_exit: None,
         };
-        shared.changed(&instance);
+        shared.roster.changed(&instance);
         let (settled, settling) = oneshot::channel();
         let (settled, readiness) = (Some(settled), None);
         let replica = Self { shared, dir, spec, health, instance, output, stop, settled, readiness, stopped: false };
@@ -96,7 +96,7 @@ impl Replica {
             } else {
                 self.turn(InstanceState::Crashed);
                 let text = format!("{} was lost with its shim and is started anew", self.spec.label());
-                self.shared.say(&self.instance.workload.app, text);
+                self.shared.roster.say(&self.instance.workload.app, text);
             }
             self.kill_rest().await;
             if begun.elapsed() > LONGEST_PAUSE {
@@ -193,7 +193,7 @@ impl Replica {
         self.readiness = None;
         self.instance.state = state;
         self.instance.address = address;
-        self.shared.changed(&self.instance);
+        self.shared.roster.changed(&self.instance);
         // After it was made known: who waited for it lists next.
         if state != InstanceState::Starting {
             self.settled = None;
@@ -229,7 +229,7 @@ impl Replica {
         if self.spec.dist_port.is_some() {
             self.shared.dist_ports.leave(&self.instance.workload.app);
         }
-        self.shared.gone(self.instance);
+        self.shared.roster.gone(self.instance);
     }
 }
 

@@ -28,9 +28,9 @@ use tokio::time::{sleep, timeout};
 use super::folder::{self, SPEC, STATE, Spec};
 use super::protocol::{Phase, State};
 use super::spool::Writer;
-use super::stop::{self, Stop};
 use crate::server::confine::cgroup::Cgroup;
 use crate::server::domain::Exit;
+use crate::server::runtime::stop::{self, Stop};
 
 /// The hidden subcommand's name.
 pub const SUBCOMMAND: &str = "shim";

@@ -16,10 +16,10 @@ use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::super::folder::SLUG;
 use super::super::protocol::Phase;
-use super::super::stop;
 use super::lines::Lines;
 use super::{Shim, processes, sandbox, unpack};
 use crate::server::domain::{Exit, ExitReason};
+use crate::server::runtime::stop;
 
 /// As a shell says: found, but could not be run.
 const CANNOT_RUN: i32 = 126;

@@ -14,8 +14,8 @@ use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroup;
 use crate::server::confine::enter::{Enter, Limit};
 
+use super::super::directory;
 use super::super::folder::{self, Spec};
-use super::super::{directory, erlang};
 
 const ENTRYPOINT: &str = include_str!("../../../../../config/entrypoint");
 const ENTRYPOINT_INSIDE: &str = "/run/gigalixir/entrypoint";
@@ -80,15 +80,11 @@ fn furnish(dir: &Path, spec: &Spec, port: u16) -> io::Result<()> {
     let port = port.to_string();
     let mut args = Vec::new();
     for (name, value) in &spec.env {
-        let value = match (name.as_str(), spec.dist_port) {
-            ("PORT", _) => port.clone(),
-            (erlang::FLAGS, Some(port)) => erlang::first_program(value, spec.ip(), port),
-            _ => value.clone(),
-        };
+        let value = if name == "PORT" { &port } else { value };
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             continue;
         }
-        for part in ["--setenv", name, &value] {
+        for part in ["--setenv", name, value] {
             args.extend_from_slice(part.as_bytes());
             args.push(0);
         }

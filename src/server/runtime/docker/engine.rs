@@ -1,0 +1,214 @@
+//! The Docker daemon, in the few words that this adapter uses. Every object of ours carries the label of its server;
+//! nothing without it is ever listed, changed or removed.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerState, ContainerSummaryStateEnum, Ipam, IpamConfig, NetworkCreateRequest,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+
+use super::spec::{APP, SERVER};
+use crate::server::domain::{Exit, ExitReason};
+use crate::server::runtime::RuntimeError;
+
+/// Until the daemon answers; longer than any grace, since it answers some requests only when they are done.
+const TIMEOUT_SECONDS: u64 = 300;
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The daemon, on behalf of one server.
+#[derive(Clone)]
+pub(super) struct Engine {
+    pub(super) docker: Docker,
+    pub(super) server: String,
+}
+
+/// A container as it was found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) labels: HashMap<String, String>,
+    /// It was started once; what was only created is half made.
+    pub(super) was_started: bool,
+}
+
+impl Found {
+    /// A label's value, parsed.
+    pub(super) fn label<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.labels.get(name)?.parse().ok()
+    }
+}
+
+impl Engine {
+    /// The daemon at a socket, if it answers there.
+    pub(super) async fn connect(socket: &Path, server: String) -> Result<Self, RuntimeError> {
+        let unavailable = |error: Error| {
+            RuntimeError::Unavailable(format!("Docker does not answer at {}: {error}", socket.display()))
+        };
+        let address = socket.to_string_lossy();
+        let docker =
+            Docker::connect_with_socket(&address, TIMEOUT_SECONDS, API_DEFAULT_VERSION).map_err(unavailable)?;
+        let docker = docker.negotiate_version().await.map_err(unavailable)?;
+        docker.ping().await.map_err(unavailable)?;
+        Ok(Self { docker, server })
+    }
+
+    fn mine(&self) -> HashMap<&'static str, Vec<String>> {
+        HashMap::from([("label", vec![format!("{SERVER}={}", self.server)])])
+    }
+
+    /// Every container of this server, running or not.
+    pub(super) async fn containers(&self) -> Result<Vec<Found>, RuntimeError> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&self.mine()).build();
+        let all = self.docker.list_containers(Some(options)).await.map_err(failed("listing containers"))?;
+        let found = all.into_iter().filter_map(|summary| {
+            Some(Found {
+                id: summary.id?,
+                name: summary.names?.first()?.trim_start_matches('/').to_owned(),
+                labels: summary.labels.unwrap_or_default(),
+                was_started: summary.state != Some(ContainerSummaryStateEnum::CREATED),
+            })
+        });
+        Ok(found.collect())
+    }
+
+    /// Makes a container; its id.
+    pub(super) async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, RuntimeError> {
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        let made = self.docker.create_container(Some(options), body).await;
+        Ok(made.map_err(failed(format!("making the container {name}")))?.id)
+    }
+
+    /// Unpacks a tar archive in a container.
+    pub(super) async fn upload(
+        &self,
+        container: &str,
+        folder: &str,
+        archive: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(), RuntimeError> {
+        let options = UploadToContainerOptionsBuilder::default().path(folder).build();
+        let archive = bollard::body_try_stream(archive);
+        let done = self.docker.upload_to_container(container, Some(options), archive).await;
+        done.map_err(failed(format!("filling {folder} of the container {container}")))
+    }
+
+    pub(super) async fn start(&self, container: &str) -> Result<(), RuntimeError> {
+        let done = self.docker.start_container(container, None).await;
+        done.map_err(failed(format!("starting the container {container}")))
+    }
+
+    /// Sends a signal; none reaches what has ended, which is no error.
+    pub(super) async fn signal(&self, container: &str, signal: &str) -> Result<(), RuntimeError> {
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        match self.docker.kill_container(container, Some(options)).await {
+            Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(failed(format!("signalling the container {container}"))(error)),
+        }
+    }
+
+    /// Ends a container if need be and removes it; one that is gone is no error.
+    pub(super) async fn remove(&self, container: &str) -> Result<(), RuntimeError> {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match self.docker.remove_container(container, Some(options)).await {
+            // 409: it is being removed already.
+            Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(failed(format!("removing the container {container}"))(error)),
+        }
+    }
+
+    /// How a container is; `None` when there is none.
+    pub(super) async fn state(&self, container: &str) -> Result<Option<ContainerState>, RuntimeError> {
+        match self.docker.inspect_container(container, None).await {
+            Ok(inspected) => Ok(inspected.state),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(failed(format!("looking at the container {container}"))(error)),
+        }
+    }
+
+    /// Returns when a container does not run any more, with how it ended. A daemon that goes away is waited for: it
+    /// may come back with the container still running.
+    pub(super) async fn ended(&self, container: &str) -> Exit {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            // Its answer says less than the state does, and comes as an error when the code is not 0.
+            let _ = std::pin::pin!(self.docker.wait_container(container, None)).next().await;
+            match self.state(container).await {
+                Ok(Some(state)) if state.running != Some(true) => return exit(&state),
+                Ok(None) => return lost(),
+                Ok(Some(_)) => {}
+                Err(error) => tracing::debug!(container, "asked again after: {error}"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The networks of this server: name and app.
+    pub(super) async fn networks(&self) -> Result<Vec<(String, String, Ipv4Net)>, RuntimeError> {
+        let options = ListNetworksOptionsBuilder::default().filters(&self.mine()).build();
+        let all = self.docker.list_networks(Some(options)).await.map_err(failed("listing networks"))?;
+        let found = all.into_iter().filter_map(|network| {
+            let subnet = network.ipam?.config?.first()?.subnet.as_ref()?.parse().ok()?;
+            Some((network.name?, network.labels?.remove(APP)?, subnet))
+        });
+        Ok(found.collect())
+    }
+
+    /// Makes a network. `false`: somebody else's overlaps with that subnet.
+    pub(super) async fn create_network(&self, name: &str, app: &str, subnet: Ipv4Net) -> Result<bool, RuntimeError> {
+        let config = IpamConfig { subnet: Some(subnet.to_string()), ..Default::default() };
+        let labels = HashMap::from([(SERVER.to_owned(), self.server.clone()), (APP.to_owned(), app.to_owned())]);
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            ipam: Some(Ipam { config: Some(vec![config]), ..Default::default() }),
+            labels: Some(labels),
+            ..Default::default()
+        };
+        match self.docker.create_network(request).await {
+            Ok(_) => Ok(true),
+            Err(Error::DockerResponseServerError { message, .. }) if message.contains("overlap") => Ok(false),
+            Err(error) => Err(failed(format!("making the network {name}"))(error)),
+        }
+    }
+
+    pub(super) async fn remove_network(&self, name: &str) -> Result<(), RuntimeError> {
+        match self.docker.remove_network(name).await {
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(failed(format!("removing the network {name}"))(error)),
+        }
+    }
+}
+
+fn exit(state: &ContainerState) -> Exit {
+    let code = state.exit_code.and_then(|code| i32::try_from(code).ok()).unwrap_or(126);
+    let reason = match code {
+        0 => ExitReason::Completed,
+        _ if state.oom_killed == Some(true) => ExitReason::OOMKilled,
+        _ => ExitReason::Error,
+    };
+    let at = state.finished_at.as_deref().and_then(|at| at.parse().ok()).unwrap_or_else(Timestamp::now);
+    Exit { code, reason, at }
+}
+
+/// Somebody removed it under us.
+fn lost() -> Exit {
+    Exit { code: 137, reason: ExitReason::Error, at: Timestamp::now() }
+}
+
+pub(super) fn failed(doing: impl Into<String>) -> impl FnOnce(Error) -> RuntimeError {
+    let context = doing.into();
+    move |error| RuntimeError::Io { context, source: std::io::Error::other(error) }
+}

@@ -1,0 +1,184 @@
+//! Apps in Docker containers, on this machine or wherever the daemon's socket leads.
+//!
+//! Each instance has a container for each of its runs, in a network of its app's own. Docker restarts nothing: when and
+//! whether is ours to say, as on every runtime. What shall run lies on disk before `apply` returns; containers outlive the
+//! server, and the next one knows them by their labels.
+//!
+//! Deliberately absent: building images for apps. The slug is unpacked into a container of the stack's image.
+
+mod engine;
+mod files;
+mod generation;
+mod networks;
+mod output;
+mod replica;
+mod shared;
+mod spec;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use self::engine::{Engine, Found};
+use self::generation::Generation;
+use self::networks::Networks;
+use self::shared::Shared;
+use super::files as disk;
+use super::generations::Generations;
+use super::roster::Roster;
+use super::session::{Command, Session, Stream};
+use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
+use crate::server::domain::{AppName, Instance, LogLine, Stack, Workload, WorkloadId};
+
+/// How long a start waits to know how the replicas are that it took over.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// Where and how.
+#[derive(Debug, Clone)]
+pub struct DockerConfig {
+    /// The daemon's socket.
+    pub socket: PathBuf,
+    /// Where wishes are written down, `DATA/docker`. Servers are told apart by it.
+    pub dir: PathBuf,
+    /// What apps run in, by stack.
+    pub images: BTreeMap<Stack, String>,
+    /// Where the apps' networks lie: each takes 64 addresses.
+    pub subnets: Ipv4Net,
+}
+
+/// The runtime on a Docker daemon.
+pub struct Docker {
+    shared: Arc<Shared>,
+    generations: Generations,
+}
+
+impl Docker {
+    /// Takes over what runs, restarts what should and does not, removes what nobody wishes. Output goes to `logs`; while
+    /// that is full, Docker keeps it.
+    pub async fn start(
+        config: DockerConfig,
+        slugs: Arc<dyn SlugSource>,
+        logs: mpsc::Sender<(AppName, LogLine)>,
+    ) -> Result<Arc<Self>, RuntimeError> {
+        let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
+        disk::make(&config.dir).map_err(unusable)?;
+        let dir = config.dir.canonicalize().map_err(unusable)?;
+        let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+        let engine = Engine::connect(&config.socket, hex::encode(&digest[..4])).await?;
+        let containers = engine.containers().await?;
+        let shared = Arc::new(Shared {
+            networks: Networks::open(engine.clone(), config.subnets, &containers).await?,
+            engine,
+            dir,
+            images: config.images,
+            slugs,
+            platform: files::platform().map_err(unusable)?,
+            roster: Roster::new(logs),
+            tasks: TaskTracker::new(),
+        });
+        let generations = Generations::new(shared.tasks.clone());
+        let docker = Arc::new(Self { shared, generations });
+        docker.take_over(containers).await?;
+        Ok(docker)
+    }
+
+    /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
+    pub async fn close(&self) {
+        self.generations.close().await;
+    }
+
+    async fn take_over(&self, containers: Vec<Found>) -> Result<(), RuntimeError> {
+        let mut of: HashMap<String, Vec<Found>> = HashMap::new();
+        for found in containers {
+            let generation = found.labels.get(spec::WORKLOAD).cloned().unwrap_or_default();
+            of.entry(generation).or_default().push(found);
+        }
+        let mut settling = Vec::new();
+        for workload in self.wishes()? {
+            let found = of.remove(&disk::generation_name(&workload.id)).unwrap_or_default();
+            let mut generation = Generation::new(self.shared.clone(), &workload.id);
+            let id = workload.id.clone();
+            settling.extend(generation.adopt(workload, found).await);
+            self.generations.begin(&id, |inbox| async move {
+                if let Err(error) = generation.complete().await {
+                    tracing::error!("a generation could not be taken over whole: {error}");
+                }
+                generation.obey(inbox).await;
+            });
+        }
+        for found in of.into_values().flatten() {
+            tracing::warn!(instance.name = found.name, "Removing a container that nobody wishes.");
+            self.shared.engine.remove(&found.id).await?;
+            if let (Some(lease), Some(app)) = (self.shared.networks.of(&found).await, found.labels.get(spec::APP))
+                && let Ok(app) = AppName::parse(app)
+            {
+                self.shared.networks.give_back(&app, lease.address).await;
+            }
+        }
+        self.shared.networks.sweep().await;
+        let known = async {
+            for settled in settling {
+                let _ = settled.await;
+            }
+        };
+        let _ = timeout(SETTLING, known).await;
+        Ok(())
+    }
+
+    fn wishes(&self) -> Result<Vec<Workload>, RuntimeError> {
+        let dir = &self.shared.dir;
+        let unreadable = |source| RuntimeError::Io { context: format!("reading {}", dir.display()), source };
+        let mut wishes = Vec::new();
+        for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                wishes.push(disk::read_json(&path).map_err(unreadable)?);
+            }
+        }
+        Ok(wishes)
+    }
+}
+
+#[async_trait]
+impl Runtime for Docker {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError> {
+        let begin = |inbox| Generation::new(self.shared.clone(), &workload.id).obey(inbox);
+        self.generations.apply(workload, begin).await
+    }
+
+    async fn remove(&self, id: &WorkloadId, grace: Duration) -> Result<(), RuntimeError> {
+        self.generations.remove(id, grace).await
+    }
+
+    async fn replace(&self, id: &WorkloadId, name: &str, grace: Duration) -> Result<bool, RuntimeError> {
+        self.generations.replace(id, name, grace).await
+    }
+
+    async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
+        Ok(self.shared.roster.instances().values().cloned().collect())
+    }
+
+    async fn exec(&self, instance: &str, _command: Command) -> Result<Session, RuntimeError> {
+        Err(RuntimeError::NotRunning(instance.to_owned()))
+    }
+
+    async fn connect(&self, instance: &str, _port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        Err(RuntimeError::NotRunning(instance.to_owned()))
+    }
+
+    fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
+        self.shared.roster.watch()
+    }
+}

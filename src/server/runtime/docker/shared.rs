@@ -1,0 +1,46 @@
+//! What all replicas of one server have in common.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::task::TaskTracker;
+
+use super::engine::Engine;
+use super::networks::Networks;
+use crate::server::domain::Stack;
+use crate::server::runtime::roster::Roster;
+use crate::server::runtime::{RuntimeError, SlugSource};
+
+pub(super) struct Shared {
+    pub(super) engine: Engine,
+    pub(super) networks: Networks,
+    pub(super) dir: PathBuf,
+    pub(super) images: BTreeMap<Stack, String>,
+    pub(super) slugs: Arc<dyn SlugSource>,
+    /// The platform's files of every container.
+    pub(super) platform: Bytes,
+    pub(super) roster: Roster,
+    /// Every task of this server's.
+    pub(super) tasks: TaskTracker,
+}
+
+impl Shared {
+    /// What a stack's apps run in.
+    pub(super) fn image(&self, stack: &Stack) -> Result<&str, RuntimeError> {
+        self.images.get(stack).map(String::as_str).ok_or_else(|| {
+            let known: Vec<_> = self.images.keys().map(Stack::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            RuntimeError::Unavailable(format!(
+                "there is no image for the stack `{stack}` (there are: {known}): name one in `docker.images` of \
+                 server.toml, or choose another stack with `gigalixir stack:set` and push again"
+            ))
+        })
+    }
+
+    /// Where a replica's place in its output is kept.
+    pub(super) fn position(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.position"))
+    }
+}

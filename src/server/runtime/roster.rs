@@ -1,0 +1,53 @@
+//! The instances of a runtime as they are known, and who is told of changes.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::{broadcast, mpsc};
+
+use super::InstanceEvent;
+use crate::server::domain::{AppName, Instance, LogLine, LogSource};
+
+const EVENTS: usize = 1024;
+
+/// The roster.
+pub(super) struct Roster {
+    events: broadcast::Sender<InstanceEvent>,
+    instances: Mutex<BTreeMap<String, Instance>>,
+    /// Where the apps' lines go.
+    pub(super) logs: mpsc::Sender<(AppName, LogLine)>,
+}
+
+impl Roster {
+    pub(super) fn new(logs: mpsc::Sender<(AppName, LogLine)>) -> Self {
+        Self { events: broadcast::Sender::new(EVENTS), instances: Mutex::default(), logs }
+    }
+
+    /// Every change from now on.
+    pub(super) fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
+        self.events.subscribe()
+    }
+
+    /// Makes an instance known as it is now.
+    pub(super) fn changed(&self, instance: &Instance) {
+        self.instances().insert(instance.name.clone(), instance.clone());
+        // Nobody listening is nobody's loss.
+        let _ = self.events.send(InstanceEvent::Changed(instance.clone()));
+    }
+
+    pub(super) fn gone(&self, instance: Instance) {
+        self.instances().remove(&instance.name);
+        let _ = self.events.send(InstanceEvent::Gone(instance));
+    }
+
+    pub(super) fn instances(&self) -> MutexGuard<'_, BTreeMap<String, Instance>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A line of the platform in an app's log; lost if the log cannot keep up.
+    pub(super) fn say(&self, app: &AppName, text: String) {
+        let line = LogLine { at: Timestamp::now(), source: LogSource::Platform, text };
+        let _ = self.logs.try_send((app.clone(), line));
+    }
+}
