@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::harness::{Person, Project, Server, wait_until};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{Person, Project, Server, kill, wait_until};
 
 const LONG: Duration = Duration::from_secs(90);
 
@@ -53,4 +56,138 @@ fn replicas_form_a_cluster_and_share_what_is_global() {
         let now = nodes(&server, "circle");
         now.len() == 3 && now.is_disjoint(&before)
     });
+}
+
+fn status(person: &Person, project: &Project) -> Value {
+    serde_json::from_str(&person.run_in(project, &["ps", "--json"]).ok()).expect("json")
+}
+
+fn activity(person: &Person, project: &Project) -> Vec<String> {
+    let list: Value = serde_json::from_str(&person.run_in(project, &["apps:activity", "--json"]).ok()).expect("json");
+    let shown = |one: &Value| format!("{}: {}", one["kind"].as_str().unwrap(), one["summary"].as_str().unwrap());
+    list.as_array().expect("a list").iter().map(shown).collect()
+}
+
+/// The emulator of a node, of which there is one on this machine by its name.
+fn emulator(node: &str) -> i32 {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let runs = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+        words[0].ends_with(b"beam.smp") && words.contains(&node.as_bytes())
+    };
+    pids.into_iter().find(runs).unwrap_or_else(|| panic!("no emulator of {node}"))
+}
+
+/// The environment that the replicas of an app were made with, one of each.
+fn environments(server: &Server, app: &str) -> Vec<Value> {
+    let generations = std::fs::read_dir(server.data().join("replicas")).expect("replicas").flatten();
+    let of_app = generations.filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{app}.")));
+    let replicas = of_app.flat_map(|entry| std::fs::read_dir(entry.path()).expect("generation").flatten());
+    let specs = replicas.filter_map(|entry| std::fs::read(entry.path().join("spec.json")).ok());
+    specs.map(|spec| serde_json::from_slice::<Value>(&spec).expect("spec")["env"].clone()).collect()
+}
+
+#[test]
+fn a_node_that_stops_is_told_of_and_its_return_too() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = circle(&server, &ada, "pair", 2);
+    let seen = status(&ada, &project);
+    let pods = seen["pods"].as_array().expect("pods");
+    for (one, other) in [(&pods[0], &pods[1]), (&pods[1], &pods[0])] {
+        assert_eq!(one["sees"], serde_json::json!([other["node"]]), "{seen}");
+        assert!(one.get("cluster").is_none(), "{seen}");
+    }
+    let table = ada.run_in(&project, &["ps"]).ok();
+    assert!(table.contains("SEES") && table.contains(pods[0]["node"].as_str().unwrap()), "{table}");
+
+    let (name, node) = (pods[1]["name"].as_str().unwrap(), pods[1]["node"].as_str().unwrap());
+    let stopped = emulator(node);
+    kill(stopped, Signal::STOP);
+    wait_until("ps tells that it does not answer", LONG, || {
+        let now = status(&ada, &project);
+        now["pods"]
+            .as_array()
+            .is_some_and(|pods| pods.iter().any(|pod| pod["name"] == name && pod["cluster"] == "does not answer"))
+    });
+    let told = format!("({name}) does not answer");
+    wait_until("it is an event", LONG, || {
+        activity(&ada, &project).iter().any(|one| one.starts_with("cluster: ") && one.contains(&told))
+    });
+    kill(stopped, Signal::CONT);
+    wait_until("that it is whole again is an event", LONG, || {
+        activity(&ada, &project)[0].starts_with("cluster: The cluster is whole again")
+    });
+    let log = ada.run_in(&project, &["logs", "--no-tail", "--num", "500"]).ok();
+    assert!(log.contains(&told) && log.contains("whole again"), "{log}");
+    assert!(status(&ada, &project)["pods"].as_array().unwrap().iter().all(|pod| pod.get("cluster").is_none()));
+}
+
+#[test]
+fn two_apps_never_join_even_with_one_cookie() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    circle(&server, &ada, "one", 1);
+    let cookie = environments(&server, "one")[0]["RELEASE_COOKIE"].as_str().expect("a cookie").to_owned();
+    let stranger = nodes(&server, "one").pop_first().expect("a node");
+
+    let project = Project::example(&ada, "two", "elixir-cluster");
+    let web = project.path().join("lib/circle/web.ex");
+    let code = std::fs::read_to_string(&web).expect("web.ex");
+    let asking =
+        "  defp answer(\"/connect/\" <> node), do: node |> String.to_atom() |> Node.connect() |> inspect()\n\n";
+    std::fs::write(&web, code.replacen("  defp answer(", &format!("{asking}  defp answer("), 1)).expect("write");
+    project.commit(&ada, "asks");
+    ada.run_in(&project, &["config:set", &format!("RELEASE_COOKIE={cookie}")]).ok();
+    project.push(&ada);
+    ada.run_in(&project, &["ps:scale", "web=2"]).ok();
+    wait_until("its own nodes find each other", LONG, || nodes(&server, "two").len() == 2);
+    for node in nodes(&server, "two") {
+        assert_eq!(server.visit("two", &format!("/connect/{node}")).body, "true\n", "its own can be connected");
+    }
+    assert_eq!(server.visit("two", &format!("/connect/{stranger}")).body, "false\n");
+    assert_eq!(nodes(&server, "one").len(), 1);
+}
+
+#[test]
+fn another_cookie_is_another_cluster_whole_at_once() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = circle(&server, &ada, "spin", 2);
+    let cookies = || {
+        let all = environments(&server, "spin");
+        all.iter().map(|env| env["RELEASE_COOKIE"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let (before, old) = (nodes(&server, "spin"), cookies());
+    assert_eq!(old.len(), 1);
+    ada.run_in(&project, &["cluster:cookie:rotate"]).ok();
+    wait_until("the new nodes are a cluster", LONG, || {
+        let now = nodes(&server, "spin");
+        now.len() == 2 && now.is_disjoint(&before)
+    });
+    wait_until("the old replicas are gone", LONG, || cookies().is_disjoint(&old));
+    assert!(activity(&ada, &project).contains(&"cookie: Rotate the Erlang cookie.".to_owned()));
+}
+
+#[test]
+fn a_node_is_looked_into_from_the_terminal() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = circle(&server, &ada, "glass", 1);
+    let shown = ada.run_in(&project, &["ps:observer", "--json", "--tree", "circle", "--replica", "web.1"]).ok();
+    let seen: Value = serde_json::from_str(&shown).expect("json");
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().expect("a list").iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(names(&seen["tree"]).contains(&"'Elixir.Circle.Friends'".to_owned()), "{shown}");
+    assert!(names(&seen["applications"]).contains(&"circle".to_owned()), "{shown}");
+    assert!(names(&seen["processes"]).contains(&"'Elixir.Circle.Web'".to_owned()), "{shown}");
+    assert!(seen["tables"][0]["memory"].as_u64() > Some(0) && seen["system"]["atoms"].as_u64() > Some(0), "{shown}");
+    assert!(!seen["ports"].as_array().expect("ports").is_empty(), "{shown}");
+    let memory: Vec<_> = seen["processes"].as_array().unwrap().iter().map(|one| one["memory"].as_u64()).collect();
+    assert!(memory.is_sorted_by(|a, b| a >= b), "{memory:?}");
+    let refused = ada.run_in(&project, &["ps:observer", "--tui"]).fails();
+    assert!(refused.contains("terminal"), "{refused}");
 }

@@ -1,9 +1,10 @@
 //! `ps:observer`: looking into a replica's Erlang node.
 
 use clap::{Args, ValueEnum};
+use reqwest::Method;
 
 use super::target::Target;
-use crate::api::observer::ObserverQuery;
+use crate::api::observer::{Node, ObserverQuery};
 use crate::client::Client;
 use crate::client::error::Error;
 use crate::client::observer;
@@ -11,9 +12,13 @@ use crate::client::observer;
 /// Arguments of `ps:observer`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  gigalixir ps:observer
+  gigalixir ps:observer --eval 'erlang:memory(total).'
   gigalixir ps:observer --tui
   gigalixir ps:observer --tui --replica web.2 --sort queue
   gigalixir ps:observer --json --tree my_app | jq '.tree[].name'
+
+Without --tui or --json it opens the windows of this machine's own Erlang (with wx), connected as a hidden node.
 
 Keys of --tui:
   Tab, 1 to 6   another page: system, processes, ETS tables, ports, applications, supervision tree
@@ -31,6 +36,9 @@ pub struct Observer {
     /// Observe in this terminal; needs no Erlang here
     #[arg(long)]
     tui: bool,
+    /// Evaluate an Erlang expression in the node, from this machine's `erl`, instead of opening windows
+    #[arg(long, value_name = "EXPRESSION", conflicts_with = "tui")]
+    eval: Option<String>,
     /// Which processes are listed: those with the most of this
     #[arg(long, value_enum, default_value = "memory")]
     sort: Sort,
@@ -68,5 +76,9 @@ pub async fn observe(client: &Client, args: Observer) -> Result<(), Error> {
     if args.tui {
         return observer::run(&api, &name, query).await;
     }
-    Err(Error::usage("say `--tui` to observe in this terminal, or `--json` for one snapshot"))
+    let path = ["api", "apps", &name, "observer", "node"];
+    let replica: Vec<_> = query.replica.iter().map(|replica| ("replica", replica.as_str())).collect();
+    let node: Node = api.send_empty(Method::GET, &path, &replica).await?.read(&api)?;
+    client.output.status(format!("Observing {} in {}.", node.node, node.replica));
+    observer::observe(&client.host, &name, &node, args.eval.as_deref()).await
 }

@@ -2,6 +2,7 @@
 //! (`/api/apps/A/observer`), so it needs neither Erlang nor wx here, and nothing in the app beyond OTP.
 
 mod draw;
+mod erl;
 mod state;
 
 use std::io::IsTerminal as _;
@@ -17,6 +18,8 @@ use super::http::{Api, HttpError};
 use crate::api::observer::{ObserverQuery, Snapshot};
 
 const REFRESH: Duration = Duration::from_secs(2);
+
+pub use erl::observe;
 
 /// Asks for one snapshot.
 pub async fn snapshot(api: &Api, app: &str, query: &ObserverQuery) -> Result<super::http::Answer, HttpError> {
