@@ -106,6 +106,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill", "ps:observer", "cluster:cookie:rotate"]),
+    ("Inside a replica", &["ps:remote_console", "ps:ssh", "ps:run", "ps:migrate", "ps:distillery", "ps:forward", "cp"]),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
     ("Releases", &["releases", "releases:rollback"]),
     (

@@ -15,7 +15,12 @@ fn main() -> ExitCode {
     let cli = cli::parse();
     match cli.command {
         Command::Client(command) => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(client::run(&cli.globals, command)),
+            Ok(runtime) => {
+                let code = runtime.block_on(client::run(&cli.globals, command));
+                // A thread that waits for what nobody types any more is not waited for.
+                runtime.shutdown_background();
+                code
+            }
             Err(error) => failed(&error),
         },
         Command::Completion { shell } => {
@@ -39,6 +44,7 @@ fn hidden_step() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     match args.next()?.to_str()? {
         "enter" => Some(gigalixir::server::confine::enter::main(args)),
+        "inside" => Some(gigalixir::server::runtime::local::inside::main()),
         "shim" => Some(gigalixir::server::runtime::local::shim::main(args)),
         _ => None,
     }

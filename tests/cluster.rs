@@ -191,3 +191,105 @@ fn a_node_is_looked_into_from_the_terminal() {
     let refused = ada.run_in(&project, &["ps:observer", "--tui"]).fails();
     assert!(refused.contains("terminal"), "{refused}");
 }
+
+/// A terminal of 120 by 40 characters with a program in it.
+struct Screen<'a> {
+    person: &'a Person,
+    socket: std::path::PathBuf,
+}
+
+impl<'a> Screen<'a> {
+    /// `None` where there is no tmux, which is said aloud.
+    fn of(person: &'a Person, project: &Project, args: &[&str]) -> Option<Self> {
+        if std::process::Command::new("tmux").arg("-V").output().is_err() {
+            eprintln!("SKIPPED: there is no tmux; tests/setup installs it");
+            return None;
+        }
+        let screen = Self { person, socket: person.home().join("tmux") };
+        let folder = project.path().to_string_lossy().into_owned();
+        let mut words = vec!["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "40", "-c", &folder];
+        words.push(env!("CARGO_BIN_EXE_gigalixir"));
+        words.extend(args);
+        assert!(screen.tmux(&words).status.success());
+        Some(screen)
+    }
+
+    fn tmux(&self, args: &[&str]) -> std::process::Output {
+        let mut command = self.person.command("tmux");
+        command.arg("-S").arg(&self.socket).args(args).env("TERM", "xterm-256color");
+        command.output().expect("tmux runs")
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
+    }
+
+    #[track_caller]
+    fn shows(&self, words: &[&str]) {
+        let end = std::time::Instant::now() + LONG;
+        loop {
+            let text = self.text();
+            if words.iter().all(|word| text.contains(word)) {
+                return;
+            }
+            assert!(std::time::Instant::now() < end, "no {words:?} on the screen:\n{text}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn press(&self, keys: &[&str]) {
+        let _ = self.tmux(&[&["send-keys"][..], keys].concat());
+    }
+}
+
+impl Drop for Screen<'_> {
+    fn drop(&mut self) {
+        let _ = self.tmux(&["kill-server"]);
+    }
+}
+
+#[test]
+fn a_node_is_observed_live_in_the_terminal() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = circle(&server, &ada, "live", 1);
+    let Some(screen) = Screen::of(&ada, &project, &["ps:observer", "--tui"]) else { return };
+    screen.shows(&["live", "OTP ", "2 Processes", "MEMORY ▼", "REDUCTIONS", "QUEUE", "<0.", "q quit"]);
+    screen.press(&["s"]);
+    screen.shows(&["REDUCTIONS ▼"]);
+    screen.press(&["3"]);
+    screen.shows(&["OBJECTS", "PROTECTION", "code"]);
+    screen.press(&["4"]);
+    screen.shows(&["WRITTEN", "#Port<"]);
+    screen.press(&["1"]);
+    screen.shows(&["Schedulers", "Atoms", "ETS tables", "no other node"]);
+    screen.press(&["5"]);
+    screen.shows(&["DESCRIPTION", "kernel", "stdlib"]);
+    // `circle` is the first of the applications, by name.
+    screen.press(&["Enter"]);
+    screen.shows(&["'Elixir.Circle.Friends'", "supervisor", "worker"]);
+
+    // It is live: another node is seen as soon as there is one.
+    screen.press(&["1"]);
+    ada.run_in(&project, &["ps:scale", "web=2"]).ok();
+    screen.shows(&["live@127.64."]);
+    wait_until("the two nodes find each other", LONG, || nodes(&server, "live").len() == 2);
+    wait_until("the screen shows it", LONG, || !screen.text().contains("no other node"));
+    screen.press(&["q"]);
+    wait_until("it has ended", LONG, || !screen.tmux(&["has-session"]).status.success());
+}
+
+#[test]
+fn ones_own_erlang_reaches_the_chosen_node_through_the_tunnel() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = circle(&server, &ada, "deep", 2);
+    let wanted = status(&ada, &project)["pods"][1]["node"].as_str().expect("a node").to_owned();
+    let ask = |expression: &str| ada.run_in(&project, &["ps:observer", "--replica", "web.2", "--eval", expression]);
+    assert_eq!(ask("node().").ok().trim(), format!("'{wanted}'"));
+    let hidden = ask("{length(nodes()), [hd(string:split(atom_to_list(N), \"-\")) || N <- nodes(hidden)]}.").ok();
+    assert_eq!(hidden.trim(), "{1,[\"observer\"]}", "it is a hidden node beside the cluster");
+    assert!(ask("erlang:error(oops).").fails().contains("oops"));
+    let home: Vec<_> = std::fs::read_dir(ada.home()).expect("home").flatten().map(|entry| entry.file_name()).collect();
+    assert!(!home.iter().any(|name| name == ".erlang.cookie"), "{home:?}");
+}

@@ -22,5 +22,6 @@ mod official;
 mod runtime_contract;
 mod runtime_docker;
 mod runtime_local;
+mod runtime_sessions;
 mod server;
 mod tidy;

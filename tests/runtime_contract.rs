@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+pub(crate) use crate::runtime_sessions::*;
+
 /// A runtime on trial, with a slug store and a log.
 pub(crate) trait Stage {
     async fn begin() -> Self;

@@ -30,6 +30,17 @@ crate::runtime_contract! {
     a_new_server_takes_over
     instances_are_apart
     a_missing_slug_is_an_error_and_nothing_runs
+    a_program_runs_beside_and_says_how_it_ended
+    a_program_has_the_instances_place_and_environment
+    a_program_may_do_no_more_than_the_app
+    much_data_goes_both_ways
+    a_terminal_has_a_size_and_changes_it
+    a_shell_on_a_terminal_controls_its_jobs
+    signals_reach_the_whole_group
+    a_session_let_go_leaves_nothing
+    a_session_ends_with_its_instance
+    a_session_ends_with_the_server_and_the_instance_goes_on
+    ports_of_an_instance_can_be_reached
 }
 
 struct OnThisMachine {

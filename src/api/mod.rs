@@ -9,10 +9,12 @@ pub mod account;
 pub mod app;
 pub mod canary;
 pub mod domain;
+pub mod inside;
 pub mod log;
 pub mod mfa;
 pub mod observer;
 pub mod release;
+pub mod ssh;
 pub mod ssh_key;
 
 use std::collections::BTreeMap;

@@ -21,6 +21,8 @@ pub enum Kind {
     Unreachable,
     /// 130: Ctrl-C at a prompt.
     Interrupted,
+    /// Silent: a program that was run over there ended with this code, which becomes ours.
+    Program(u8),
     /// 0 and silent: whoever read our output has seen enough (`gigalixir logs | head`).
     BrokenPipe,
 }
@@ -29,6 +31,7 @@ impl Kind {
     /// What the process exits with.
     pub fn exit_code(self) -> u8 {
         match self {
+            Self::Program(code) => code,
             Self::BrokenPipe => 0,
             Self::Failed => 1,
             Self::Usage => 2,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode, redirect};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Upgraded, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -93,6 +93,8 @@ impl Api {
     pub fn new(host: Host, credentials: Option<Credentials>) -> Result<Self, HttpError> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("gigalixir/", env!("CARGO_PKG_VERSION")))
+            // HTTP/2 cannot change to WebSocket, and requests here come one after the other.
+            .http1_only()
             .redirect(redirect::Policy::none())
             .connect_timeout(Duration::from_secs(15))
             .tcp_keepalive(Duration::from_secs(30));
@@ -132,6 +134,20 @@ impl Api {
         self.answer(self.request(method, path).query(query)).await
     }
 
+    /// Asks an endpoint to speak WebSocket; what is refused is refused as everywhere.
+    pub async fn upgrade(&self, path: &[&str], query: &impl Serialize) -> Result<Upgraded, HttpError> {
+        let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
+        let request = self.request(Method::GET, path).query(query);
+        let request = request.header("connection", "Upgrade").header("upgrade", "websocket");
+        let request = request.header("sec-websocket-version", "13").header("sec-websocket-key", key);
+        let response = self.respond(request).await?;
+        let host = self.host.to_string();
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(HttpError::NotTheApi { host, shown: response.status().to_string() });
+        }
+        response.upgrade().await.map_err(|error| HttpError::broken_off(&host, &error))
+    }
+
     /// The raw answer of an endpoint that streams.
     pub async fn stream(&self, path: &[&str], query: &impl Serialize) -> Result<Stream, HttpError> {
         let response = self.respond(self.request(Method::GET, path).query(query)).await?;
@@ -165,7 +181,7 @@ impl Api {
             false => HttpError::Unreachable { host: host.clone(), reason: innermost(&error) },
         })?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
         if status.is_redirection() {

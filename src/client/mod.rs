@@ -3,7 +3,9 @@
 //! It knows the platform only through [`crate::api`] and works without the `server` feature. Everything a command needs is
 //! in one explicit [`Client`]; nothing below reads the environment or the command line again.
 
+pub mod channel;
 pub mod commands;
+pub mod console;
 pub mod credentials;
 pub mod environment;
 pub mod error;
@@ -14,6 +16,7 @@ pub mod netrc;
 pub mod observer;
 pub mod output;
 pub mod prompt;
+pub mod terminal;
 pub mod variables;
 
 use std::process::ExitCode;

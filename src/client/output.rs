@@ -69,7 +69,7 @@ impl Output {
 
     /// Tells why the command failed and what to try; `--quiet` does not silence it.
     pub fn error(&self, error: &Error) {
-        if error.kind == Kind::BrokenPipe {
+        if matches!(error.kind, Kind::BrokenPipe | Kind::Program(_)) {
             return;
         }
         let mut stderr = anstream::stderr();

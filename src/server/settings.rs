@@ -116,6 +116,7 @@ pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> 
         domain: config.domain.clone(),
         app_url: Url::parse(&config.public_apps())?,
         git_url: Url::parse(&config.public_git())?,
+        ssh: config.public_ssh(),
     })
 }
 

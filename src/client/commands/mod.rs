@@ -11,9 +11,12 @@ pub mod canary;
 pub mod cluster;
 pub mod compat;
 pub mod config;
+pub mod cp;
 pub mod domains;
 pub mod email;
+pub mod forward;
 pub mod git;
+pub mod inside;
 pub mod logs;
 pub mod maintenance;
 pub mod mfa;
@@ -196,6 +199,26 @@ pub enum Command {
     /// Give an app another Erlang cookie, and replace every replica at once
     #[command(name = "cluster:cookie:rotate")]
     ClusterCookieRotate(cluster::RotateCookie),
+    /// Open a shell in a running replica, or run a program there
+    #[command(name = "ps:ssh", visible_alias = "ssh")]
+    PsSsh(inside::Shell),
+    /// Run a program in a running replica, with the app's environment
+    #[command(name = "ps:run")]
+    PsRun(inside::Run),
+    /// Open an IEx prompt in the running node
+    #[command(name = "ps:remote_console", visible_alias = "remote_console")]
+    PsRemoteConsole(inside::RemoteConsole),
+    /// Run the migrations of the app's Ecto repos in the running node
+    #[command(name = "ps:migrate", visible_alias = "migrate")]
+    PsMigrate(inside::Migrate),
+    /// Run a command of the release's own script
+    #[command(name = "ps:distillery")]
+    PsDistillery(inside::Distillery),
+    /// Lead a port of this machine to one of a replica
+    #[command(name = "ps:forward")]
+    PsForward(forward::Forward),
+    /// Copy files and folders into and out of a replica
+    Cp(cp::Copy),
     /// Show an app's variables
     #[command(visible_alias = "configs")]
     Config(config::List),
@@ -281,6 +304,13 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::PsKill(args) => ps::kill(client, args).await,
         Command::PsObserver(args) => observer::observe(client, args).await,
         Command::ClusterCookieRotate(args) => cluster::rotate_cookie(client, args).await,
+        Command::PsSsh(args) => inside::shell(client, args).await,
+        Command::PsRun(args) => inside::run(client, args).await,
+        Command::PsRemoteConsole(args) => inside::remote_console(client, args).await,
+        Command::PsMigrate(args) => inside::migrate(client, args).await,
+        Command::PsDistillery(args) => inside::distillery(client, args).await,
+        Command::PsForward(args) => forward::forward(client, args).await,
+        Command::Cp(args) => cp::copy(client, args).await,
         Command::Config(args) => config::list(client, args).await,
         Command::ConfigGet(args) => config::get(client, args).await,
         Command::ConfigSet(args) => config::set(client, args).await,

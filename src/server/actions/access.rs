@@ -16,6 +16,8 @@ pub(super) enum Action {
     Fetch,
     /// Reading the values of variables.
     ReadConfig,
+    /// Running programs in its replicas, and reaching their ports.
+    Enter,
     /// Setting and unsetting variables.
     Configure,
     /// Deploying by `git push`.
@@ -55,6 +57,7 @@ impl Action {
             Self::See => (Role::Viewer, "look at it"),
             Self::Fetch => (Role::Viewer, "fetch its code"),
             Self::ReadConfig => (Role::Collaborator, "read its variables"),
+            Self::Enter => (Role::Collaborator, "enter its replicas"),
             Self::Configure => (Role::Collaborator, "change its variables"),
             Self::Push => (Role::Collaborator, "deploy it"),
             Self::RollBack => (Role::Collaborator, "roll it back"),

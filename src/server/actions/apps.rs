@@ -13,6 +13,7 @@ use super::ActionError;
 use super::access::Action;
 use super::destroy::Leaving;
 use crate::api::{self, app::CreateApp};
+use crate::server::config::SshAddress;
 use crate::server::deployer::Deployer;
 use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Slug, Stack, User};
 use crate::server::logs::Logs;
@@ -53,6 +54,8 @@ pub struct AppSettings {
     pub app_url: Url,
     /// Below it are the repositories, `APP.git`.
     pub git_url: Url,
+    /// Where ssh clients reach the platform.
+    pub ssh: SshAddress,
 }
 
 /// The rooms that an app's verbs reach into.

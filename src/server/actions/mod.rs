@@ -1,6 +1,6 @@
 //! What a person may ask of the platform, one file per noun: authorise → validate → write → set going.
 //!
-//! Doors (`http`, later `ssh`) call these and nothing below; a rule that stands here holds at every door. Nothing
+//! Doors (`http`, `ssh`) call these and nothing below; a rule that stands here holds at every door. Nothing
 //! here knows of status codes: [`ActionError`] says what kind of refusal it is, the door says it in its own language.
 
 mod access;
@@ -10,9 +10,11 @@ mod allowance;
 pub mod apps;
 mod canary;
 mod config;
+mod console;
 mod destroy;
 mod domains;
 mod email;
+pub mod enter;
 mod logs;
 mod maintenance;
 mod mfa;

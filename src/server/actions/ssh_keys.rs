@@ -14,6 +14,11 @@ impl Accounts {
         Ok(self.store.ssh_keys(user.id).await?)
     }
 
+    /// Everybody who has the key of this SHA-256 fingerprint: more than one person may have added it.
+    pub async fn ssh_key_owners(&self, fingerprint: [u8; 32]) -> Result<Vec<User>, ActionError> {
+        Ok(self.store.ssh_key_owners(fingerprint).await?)
+    }
+
     /// Adds a key.
     pub async fn add_ssh_key(&self, user: &User, text: &str) -> Result<StoredSshKey, ActionError> {
         let key = SshKey::parse(text)?;

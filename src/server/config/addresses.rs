@@ -1,11 +1,11 @@
 //! How the platform's addresses are written for people and programs elsewhere.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 
 use super::ServerConfig;
-use crate::server::domain::AppName;
+use crate::server::domain::{AppName, Hostname};
 
 impl ServerConfig {
     /// Where clients reach the API; no slash at the end.
@@ -27,6 +27,12 @@ impl ServerConfig {
         }
     }
 
+    /// Where ssh clients reach the server.
+    pub fn public_ssh(&self) -> SshAddress {
+        let listening = || SshAddress { host: self.host_of(self.ssh), port: self.ssh.port() };
+        self.gateway.address.as_deref().and_then(SshAddress::parse).unwrap_or_else(listening)
+    }
+
     /// Where a browser finds an app.
     pub fn app_address(&self, app: &AppName) -> String {
         let (scheme, port) = match &self.app_url {
@@ -41,12 +47,39 @@ impl ServerConfig {
     /// An address of ours as seen from elsewhere: the wildcard address is no place to go to, the domain is.
     fn listening(&self, scheme: &str, address: SocketAddr, usual: u16) -> String {
         let host = match address {
-            any if any.ip().is_unspecified() => self.domain.to_string(),
-            SocketAddr::V4(v4) => v4.ip().to_string(),
-            SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+            SocketAddr::V6(v6) if !v6.ip().is_unspecified() => format!("[{}]", v6.ip()),
+            any => self.host_of(any),
         };
         let port = if address.port() == usual { String::new() } else { format!(":{}", address.port()) };
         format!("{scheme}://{host}{port}")
+    }
+}
+
+impl ServerConfig {
+    fn host_of(&self, address: SocketAddr) -> String {
+        if address.ip().is_unspecified() { self.domain.to_string() } else { address.ip().to_string() }
+    }
+}
+
+/// Where an ssh server is: a host name or an address without brackets, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshAddress {
+    /// The host, as ssh takes it.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl SshAddress {
+    /// `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`; the usual port is 22.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
+            _ => (text, 22),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let known = bare.parse::<IpAddr>().is_ok() || Hostname::parse(bare).is_ok();
+        known.then(|| Self { host: bare.to_owned(), port })
     }
 }
 
@@ -72,6 +105,26 @@ mod tests {
         assert_eq!(config.app_address(&app), "http://my-app.example.org");
         config.api = "[::1]:4000".parse().unwrap();
         assert_eq!(config.public_api(), "http://[::1]:4000");
+    }
+
+    #[test]
+    fn ssh_is_found_where_it_listens_or_where_it_is_said_to_be() {
+        let at = |host: &str, port| SshAddress { host: host.to_owned(), port };
+        let mut config = ServerConfig::default();
+        assert_eq!(config.public_ssh(), at("127.0.0.1", 2222));
+        config.ssh = "[::]:22".parse().unwrap();
+        assert_eq!(config.public_ssh(), at("localhost", 22));
+        for (text, meant) in [
+            ("ssh.example.org", Some(at("ssh.example.org", 22))),
+            ("ssh.example.org:2022", Some(at("ssh.example.org", 2022))),
+            ("[2001:db8::1]:2022", Some(at("2001:db8::1", 2022))),
+            ("2001:db8::1", Some(at("2001:db8::1", 22))),
+            ("-oProxyCommand=x", None),
+            ("two words", None),
+            ("host:port", None),
+        ] {
+            assert_eq!(SshAddress::parse(text), meant, "{text}");
+        }
     }
 
     #[test]

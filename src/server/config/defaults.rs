@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    BuilderConfig, DeployConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, ServerConfig,
-    Signups, SlugStore, SlugsConfig, SmtpConfig,
+    BuilderConfig, DeployConfig, GatewayConfig, Limits, LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config,
+    ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -35,6 +35,7 @@ impl Default for ServerConfig {
             slugs: SlugsConfig::default(),
             deploy: DeployConfig::default(),
             router: RouterTimeouts::default(),
+            gateway: GatewayConfig::default(),
             file: None,
         }
     }
@@ -99,5 +100,22 @@ impl Default for DeployConfig {
 impl Default for RouterTimeouts {
     fn default() -> Self {
         Self { connect_seconds: 5, response_seconds: 60, header_seconds: 15, idle_seconds: 3600 }
+    }
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            address: None,
+            login_seconds: 30,
+            idle_seconds: 3600,
+            keepalive_seconds: 30,
+            attempts_per_address: 30,
+            connections_per_address: 1000,
+            connections_per_account: 1000,
+            channels_per_connection: 64,
+            buffer_mib: 64,
+            drain_seconds: 10,
+        }
     }
 }

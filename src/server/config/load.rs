@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use toml::{Table, Value};
 
+use super::addresses::SshAddress;
 use super::{RuntimeChoice, ServerConfig, SlugStore};
 
 /// The operator's file as it is installed: documents every key and shows its default, or an example behind `#`.
@@ -159,6 +160,9 @@ impl ServerConfig {
         if self.limits.releases_kept < 2 {
             return Some("`limits.releases_kept` must be at least 2, so that there is a release to go back to".into());
         }
+        if self.gateway.address.as_deref().is_some_and(|address| SshAddress::parse(address).is_none()) {
+            return Some("`gateway.address` is neither a host nor HOST:PORT".into());
+        }
         self.zero().map(|key| format!("`{key}` must not be 0"))
     }
 
@@ -182,6 +186,11 @@ impl ServerConfig {
             ("router.connect_seconds", self.router.connect_seconds == 0),
             ("router.response_seconds", self.router.response_seconds == 0),
             ("router.header_seconds", self.router.header_seconds == 0),
+            ("gateway.login_seconds", self.gateway.login_seconds == 0),
+            ("gateway.connections_per_address", self.gateway.connections_per_address == 0),
+            ("gateway.connections_per_account", self.gateway.connections_per_account == 0),
+            ("gateway.channels_per_connection", self.gateway.channels_per_connection == 0),
+            ("gateway.buffer_mib", self.gateway.buffer_mib == 0),
         ]
         .into_iter()
         .find_map(|(key, is_zero)| is_zero.then_some(key))
@@ -400,6 +409,8 @@ mod tests {
             ("[smtp]\nusername = \"u\"", "together"),
             ("[limits]\nreleases_kept = 1", "at least 2"),
             ("[builder]\nminutes = 0", "builder.minutes"),
+            ("[gateway]\naddress = \"-oProxyCommand=x\"", "HOST:PORT"),
+            ("[gateway]\nbuffer_mib = 0", "gateway.buffer_mib"),
             ("trusted_proxies = [\"10.0.0.0/99\"]", "neither"),
             ("[smtp]\npassword_file = \"/nonexistent/y\"\nusername = \"u\"", "/nonexistent/y"),
         ] {

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::domain::Hostname;
 
+pub use addresses::SshAddress;
 pub use load::{ConfigError, Overrides};
 
 /// Everything.
@@ -68,6 +69,8 @@ pub struct ServerConfig {
     pub deploy: DeployConfig,
     /// Between visitors and apps.
     pub router: RouterTimeouts,
+    /// People who enter replicas by ssh.
+    pub gateway: GatewayConfig,
     /// The file all this was read from, if any.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -276,4 +279,30 @@ pub struct RouterTimeouts {
     pub header_seconds: u64,
     /// Seconds that an upgraded connection may be silent.
     pub idle_seconds: u64,
+}
+
+/// People who enter replicas by ssh.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// `HOST` or `HOST:PORT` as ssh clients reach the server, when not as it listens.
+    pub address: Option<String>,
+    /// Seconds that signing in may take.
+    pub login_seconds: u64,
+    /// Seconds that nothing may happen on a connection.
+    pub idle_seconds: u64,
+    /// Seconds of silence after which a client is asked whether it is there.
+    pub keepalive_seconds: u64,
+    /// Failed connections per address (IPv6: per /64) and minute.
+    pub attempts_per_address: u32,
+    /// Connections of one address (IPv6: of one /64).
+    pub connections_per_address: usize,
+    /// Connections of one account.
+    pub connections_per_account: usize,
+    /// Channels of one connection.
+    pub channels_per_connection: usize,
+    /// MiB sent through one connection that programs have not read yet.
+    pub buffer_mib: usize,
+    /// Seconds that programs may go on when the server stops.
+    pub drain_seconds: u64,
 }

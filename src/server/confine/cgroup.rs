@@ -86,15 +86,43 @@ impl Cgroup {
         &self.dirs
     }
 
-    /// The processes in it, as this process's namespace numbers them.
+    /// The processes in it, as this process's namespace numbers them; those in groups within it are not counted.
     pub fn processes(&self) -> BTreeSet<i32> {
         let files = self.dirs.iter().filter_map(|dir| fs::read_to_string(dir.join("cgroup.procs")).ok());
         files.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>()).collect()
     }
 
-    /// Whether no process is in it (or it does not exist).
+    /// A group within it, for a part of its processes. It has no limits of its own; what bounds this one bounds all.
+    pub fn within(&self, name: &str) -> Self {
+        Self { dirs: self.dirs.iter().map(|dir| dir.join(name)).collect() }
+    }
+
+    /// Makes its folders, which have no limits yet; those around it must exist.
+    pub fn make(&self) -> io::Result<()> {
+        self.dirs.iter().try_for_each(|dir| hierarchy::make(dir))
+    }
+
+    /// Removes the groups within it that have no processes.
+    pub fn sweep(&self) {
+        for dir in self.folders_within() {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+
+    fn folders_within(&self) -> Vec<PathBuf> {
+        let entries = self.dirs.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    }
+
+    /// The processes in it and in the groups within it.
+    fn all_processes(&self) -> BTreeSet<i32> {
+        let within = Self { dirs: self.folders_within() };
+        self.processes().into_iter().chain(within.processes()).collect()
+    }
+
+    /// Whether no process is in it or in a group within it (or it does not exist).
     pub fn is_empty(&self) -> bool {
-        self.processes().is_empty()
+        self.all_processes().is_empty()
     }
 
     /// SIGKILL to all of it, again and again until nothing is left; gives up after five seconds. Blocks for as long as
@@ -112,7 +140,7 @@ impl Cgroup {
                 pause *= 2;
             }
         }
-        let left = self.processes();
+        let left = self.all_processes();
         if left.is_empty() {
             return Ok(());
         }
@@ -125,7 +153,7 @@ impl Cgroup {
         }
         // Frozen, a fork bomb cannot outrun the list of its processes.
         let frozen = self.write("freezer.state", "FROZEN").is_ok();
-        for pid in self.processes().into_iter().filter_map(Pid::from_raw) {
+        for pid in self.all_processes().into_iter().filter_map(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);
         }
         if frozen {
@@ -147,8 +175,9 @@ impl Cgroup {
         Some(used.trim().parse::<u64>().ok()?.saturating_sub(inactive))
     }
 
-    /// Removes the group; it must be empty. One that does not exist is no error.
+    /// Removes the group and those within it; they must be empty. One that does not exist is no error.
     pub fn remove(self) -> io::Result<()> {
+        self.sweep();
         for dir in &self.dirs {
             match fs::remove_dir(dir) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

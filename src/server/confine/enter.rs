@@ -68,7 +68,12 @@ pub struct Enter<'a> {
 impl Enter<'_> {
     /// A command for `program`; add its arguments, environment and files as usual.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(own_program());
+        self.command_by(&own_program(), program)
+    }
+
+    /// As [`Self::command`], by another program that has this subcommand.
+    pub fn command_by(&self, enter: &Path, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(enter);
         command.arg(SUBCOMMAND).arg("--parent").arg(std::process::id().to_string());
         for dir in self.cgroup.iter().flat_map(|cgroup| cgroup.paths()) {
             command.arg("--cgroup").arg(dir);

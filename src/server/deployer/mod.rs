@@ -162,6 +162,11 @@ impl Deployer {
         ready.map(|instance| (instance.clone(), cookies(&instance))).collect()
     }
 
+    /// Where the replicas are, for those who enter one.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.0.rooms.runtime
+    }
+
     /// Waits for the operations under way (bound it), then ends the background work. What is cut off goes on with the
     /// next server; apps run on.
     pub async fn close(&self) {

@@ -18,6 +18,7 @@ pub mod error;
 pub mod extract;
 pub mod git;
 mod health;
+mod inside;
 mod logs;
 mod maintenance;
 mod mfa;
@@ -29,9 +30,11 @@ mod releases;
 pub mod routes;
 mod serve;
 mod slugs;
+mod ssh;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+mod visit;
 mod witness;
 
 use std::sync::Arc;
@@ -123,6 +126,8 @@ fn routes() -> Routes<Doors> {
         .get("/healthz", health::check, "tells whether the server can read its database")
         .merge(account::routes())
         .merge(ssh_keys::routes())
+        .merge(ssh::routes())
+        .merge(inside::routes())
         .merge(mfa::routes())
         .merge(payments::routes())
         .merge(apps::routes())

@@ -34,7 +34,8 @@ pub struct TerminalSize {
     pub rows: u16,
 }
 
-/// A running program. Dropping it ends the program (SIGHUP, then SIGKILL) with all it started.
+/// A running program. Dropping it ends the program (SIGHUP, then SIGKILL) with all it started: that is, dropping both
+/// `control` and `ended`, wherever they went.
 pub struct Session {
     /// Its standard input; shutting it down is the end of input. With a terminal, what is typed.
     pub input: Box<dyn AsyncWrite + Send + Unpin>,

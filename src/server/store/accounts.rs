@@ -96,6 +96,7 @@ impl Store {
             Ok(tx.execute(delete, [user.0])? == 1)
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 }
 
@@ -109,7 +110,7 @@ pub(super) fn insert_key(db: &Connection, user: UserId, key: &NewKey) -> Result<
 }
 
 /// Reads `id, email, created_at`.
-fn user(row: &Row<'_>) -> Result<User, StoreError> {
+pub(super) fn user(row: &Row<'_>) -> Result<User, StoreError> {
     let email: String = row.get(1)?;
     let email = Email::parse(&email).map_err(|_| StoreError::Damaged("e-mail address"))?;
     Ok(User { id: UserId(row.get(0)?), email, created_at: seconds(row.get(2)?)? })

@@ -93,6 +93,7 @@ impl Store {
             Ok(())
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 }
 

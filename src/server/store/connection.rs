@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{StoreError, migrations};
 
@@ -31,6 +31,7 @@ type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
 pub struct Store {
     writer: mpsc::Sender<Write>,
     readers: Arc<Readers>,
+    pub(super) access: watch::Sender<()>,
 }
 
 struct Readers {
@@ -50,7 +51,7 @@ pub(super) fn open(path: &Path) -> Result<Store, StoreError> {
     let (writer, queue) = mpsc::channel(QUEUE);
     std::thread::Builder::new().name("store-writer".into()).spawn(move || write_loop(db, queue)).map_err(|e| io(&e))?;
     let readers = Readers { path: path.to_owned(), places: Arc::new(Semaphore::new(READERS)), idle: Mutex::default() };
-    Ok(Store { writer, readers: Arc::new(readers) })
+    Ok(Store { writer, readers: Arc::new(readers), access: watch::Sender::new(()) })
 }
 
 impl Store {

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_apps.sql"),
     include_str!("migrations/0003_account_extras.sql"),
     include_str!("migrations/0004_app_extras.sql"),
+    include_str!("migrations/0010_ssh.sql"),
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), StoreError> {

@@ -26,6 +26,8 @@ mod workloads;
 
 use std::path::Path;
 
+use tokio::sync::watch;
+
 pub use accounts::{Digest, NewKey};
 pub use activity::Activity;
 pub use connection::Store;
@@ -78,6 +80,16 @@ impl Store {
     /// Opens (or makes) the database at `path`, mode 0600, and brings it to the present version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         connection::open(path)
+    }
+
+    /// Wakes whenever somebody may have lost access: a key, a role, an app or an account is gone. Who lets people stay
+    /// longer than one request subscribes first, then looks, and looks again at each change.
+    pub fn access_changes(&self) -> watch::Receiver<()> {
+        self.access.subscribe()
+    }
+
+    fn access_changed(&self) {
+        self.access.send_replace(());
     }
 
     /// Reads something; for health checks.

@@ -53,6 +53,7 @@ impl Store {
             record(tx, app, "access", &format!("Give {} the role {}.", who.email, role.as_str()), &by)
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 
     /// Takes somebody's role away. [`StoreError::NotFound`] if there is none.
@@ -66,6 +67,7 @@ impl Store {
             record(tx, app, "access", &format!("Take the role of {who} away."), &by)
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 
     /// The apps a person owns or has a role in, by name.

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::rows::{parsed, taken};
 use super::{Store, StoreError};
-use crate::server::domain::{SshKey, UserId};
+use crate::server::domain::{SshKey, User, UserId};
 
 /// A key of an account, and its number.
 #[derive(Debug, Clone)]
@@ -26,6 +26,19 @@ impl Store {
                 keys.push(StoredSshKey { id: row.get(0)?, key: parsed(row, "key", SshKey::parse)? });
             }
             Ok(keys)
+        })
+        .await
+    }
+
+    /// Everybody who has this key.
+    pub async fn ssh_key_owners(&self, fingerprint: [u8; 32]) -> Result<Vec<User>, StoreError> {
+        self.read(move |db| {
+            let mut query = db.prepare_cached(
+                "SELECT users.id, email, created_at FROM ssh_keys JOIN users ON users.id = user
+                 WHERE fingerprint = ? ORDER BY ssh_keys.id",
+            )?;
+            let owners = query.query_and_then([&fingerprint[..]], super::accounts::user)?;
+            owners.collect()
         })
         .await
     }
@@ -52,5 +65,6 @@ impl Store {
             _ => Ok(()),
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 }

@@ -18,7 +18,7 @@ use url::Url;
 use crate::server::actions::account::AccountRules;
 use crate::server::actions::apps::{AppSettings, Repositories, Rooms};
 use crate::server::clock::Clock;
-use crate::server::config::{Rates, Signups};
+use crate::server::config::{Rates, Signups, SshAddress};
 use crate::server::deployer::{self, AppLog, Deploy, Deployer, Drains};
 use crate::server::domain::{
     AppName, Backend, Hostname, LogLine, LogSource, ProcessType, Slug, SlugDigest, SlugKind, Stack,
@@ -100,6 +100,7 @@ impl Platform {
             domain: domain.clone(),
             app_url: Url::parse("http://example.com:8080").unwrap(),
             git_url: Url::parse("http://git.example.com:4000").unwrap(),
+            ssh: SshAddress { host: "example.com".into(), port: 2222 },
         };
         let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();

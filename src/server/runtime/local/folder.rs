@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use super::super::files::*;
 use super::directory::Membership;
 use crate::server::confine::Limits;
+use crate::server::confine::enter::Limit;
 use crate::server::domain::ProcessType;
 
 pub(super) const WORKLOAD: &str = "workload.json";
@@ -34,6 +35,8 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const CONTROL: &str = "control";
 pub(super) const STOPPING: &str = "stopping";
 pub(super) const SLUG: &str = "slug";
+
+const OPEN_FILES: u64 = 65_536;
 
 /// What a shim runs. Complete: a shim reads nothing else.
 #[derive(Clone, Serialize, Deserialize)]
@@ -67,6 +70,15 @@ impl Spec {
     /// `web.1`
     pub(super) fn label(&self) -> String {
         format!("{}.{}", self.process, self.index)
+    }
+
+    /// What bounds each of its processes: where there is no control group, memory as well.
+    pub(super) fn rlimits(&self) -> Vec<(Limit, u64)> {
+        let mut limits = vec![(Limit::Core, 0), (Limit::OpenFiles, OPEN_FILES)];
+        if self.cgroup.is_empty() {
+            limits.extend(self.limits.memory_bytes.map(|bytes| (Limit::Data, bytes)));
+        }
+        limits
     }
 
     /// Its own loopback address, of 127.64.0.0/10.

@@ -9,8 +9,10 @@
 mod directory;
 mod dist_ports;
 mod erlang;
+mod exec;
 mod folder;
 mod generation;
+pub mod inside;
 mod link;
 mod output;
 mod protocol;
@@ -19,6 +21,8 @@ mod shared;
 pub mod shim;
 mod slots;
 mod spool;
+mod terminal;
+mod variables;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -33,6 +37,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::dist_ports::DistPorts;
@@ -108,6 +113,7 @@ impl Local {
             directory: config.directory,
             roster: Roster::new(logs),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
         });
         let generations = Generations::new(shared.tasks.clone());
         let local = Arc::new(Self { dir, shared, generations });
@@ -115,8 +121,10 @@ impl Local {
         Ok(local)
     }
 
-    /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
+    /// Leaves the replicas running, ends the sessions beside them, and returns when nothing of this server touches
+    /// anything any more: a successor can start.
     pub async fn close(&self) {
+        self.shared.closing.cancel();
         self.generations.close().await;
     }
 
@@ -167,6 +175,14 @@ impl Local {
             }
         }
     }
+
+    /// The folder of an instance that runs.
+    fn folder_of(&self, instance: &str) -> Result<PathBuf, RuntimeError> {
+        let instances = self.shared.roster.instances();
+        let running = instances.get(instance).filter(|known| known.state != InstanceState::Crashed);
+        let known = running.ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))?;
+        Ok(self.dir.join(folder::generation_name(&known.workload)).join(&known.name))
+    }
 }
 
 #[async_trait]
@@ -192,20 +208,23 @@ impl Runtime for Local {
         Ok(self.shared.roster.instances().values().cloned().collect())
     }
 
-    async fn exec(&self, instance: &str, _command: Command) -> Result<Session, RuntimeError> {
-        Err(RuntimeError::NotRunning(instance.to_owned()))
+    async fn exec(&self, instance: &str, command: Command) -> Result<Session, RuntimeError> {
+        let dir = self.folder_of(instance)?;
+        match exec::exec(&self.shared, dir, command).await {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(RuntimeError::NotRunning(instance.to_owned())),
+            Err(source) => Err(RuntimeError::Io { context: format!("starting a program in {instance}"), source }),
+        }
     }
 
     async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
-        let known = self.shared.roster.instances().get(instance).cloned();
-        let running = known.filter(|known| known.state != InstanceState::Crashed);
-        let known = running.ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))?;
-        let dir = self.dir.join(folder::generation_name(&known.workload)).join(&known.name);
+        let dir = self.folder_of(instance)?;
         let failed = |source| RuntimeError::Io { context: format!("connecting to port {port} of {instance}"), source };
         let spec: folder::Spec = folder::read_json(&dir.join(folder::SPEC)).map_err(failed)?;
         let hosts = [spec.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let addresses = hosts.map(|host| SocketAddr::new(host, port));
-        Ok(Box::new(TcpStream::connect(addresses.as_slice()).await.map_err(failed)?))
+        let stream = TcpStream::connect(addresses.as_slice()).await.map_err(failed)?;
+        Ok(Box::new(stream))
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

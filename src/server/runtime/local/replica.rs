@@ -58,6 +58,8 @@ impl Replica {
         if let Some(port) = spec.dist_port {
             shared.dist_ports.enter(&workload.app, port);
         }
+        // Of sessions of an earlier server.
+        Cgroup::at(spec.cgroup.clone()).sweep();
         let output = Output::open(&dir, &shared.roster.logs, &workload.app, &spec)?;
         let instance = Instance {
             name: spec.name.clone(),

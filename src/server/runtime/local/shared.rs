@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::SlugSource;
@@ -24,4 +25,6 @@ pub(super) struct Shared {
     pub(super) roster: Roster,
     /// Every task of this server's.
     pub(super) tasks: TaskTracker,
+    /// Ends the sessions.
+    pub(super) closing: CancellationToken,
 }

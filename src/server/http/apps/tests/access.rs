@@ -17,6 +17,7 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/permissions", json!(null), Viewer),
         ("GET", "/activity", json!(null), Viewer),
         ("GET", "/configs", json!(null), Collaborator),
+        ("GET", "/ssh_ip", json!(null), Collaborator),
         ("POST", "/configs", json!({"configs": {"A": "1"}}), Collaborator),
         ("DELETE", "/configs", json!({"key": "A"}), Collaborator),
         ("POST", "/configs/copy", json!({"from": "hill"}), Collaborator),
@@ -28,6 +29,10 @@ fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/observer/node", json!(null), Collaborator),
         ("DELETE", "/pods/{pod}", json!(null), Collaborator),
         ("PUT", "/stack", json!({"stack": "debian-12"}), Collaborator),
+        ("GET", "/exec", json!(null), Collaborator),
+        ("GET", "/tunnel", json!(null), Collaborator),
+        ("GET", "/releases/migrate-command", json!(null), Collaborator),
+        ("GET", "/observer-commands", json!(null), Collaborator),
         ("POST", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("DELETE", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
         ("GET", "/canaries", json!(null), Viewer),
@@ -85,7 +90,8 @@ async fn everybody_may_what_their_role_may_and_no_more() {
                 .replace("{which}", "1")
                 .replace("{pod}", &pod)
                 .replace("{canary}", "dell")
-                .replace("/logs", "/logs?follow=False");
+                .replace("/logs", "/logs?follow=False")
+                .replace("/tunnel", "/tunnel?port=4000");
             let response = platform.send(who, method, &format!("/api/apps/hill{path}"), body.clone()).await;
             let status = response.status().as_u16();
             let text = response.into_body().collect().await.unwrap().to_bytes();
@@ -104,6 +110,8 @@ async fn everybody_may_what_their_role_may_and_no_more() {
                 Some(_) if path.starts_with("/observer") && text.contains("replica") => {}
                 // A name cannot be changed, whoever asks.
                 Some(_) if text.contains("unique_name") && text.contains("cannot be changed") => {}
+                // A WebSocket is asked for otherwise; who may not come in is told that before.
+                Some(_) if status == 426 => assert!(text.contains("WebSocket"), "{seen}"),
                 Some(_) => assert!(status < 300, "{seen}"),
             }
         }
