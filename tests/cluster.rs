@@ -11,7 +11,12 @@ use crate::harness::{Person, Project, Server, kill, wait_until};
 const LONG: Duration = Duration::from_secs(90);
 
 fn circle(server: &Server, person: &Person, app: &str, replicas: u32) -> Project {
-    let project = Project::example(person, app, "elixir-cluster");
+    settled(server, person, Project::example(person, app, "elixir-cluster"), replicas)
+}
+
+fn settled(server: &Server, person: &Person, project: Project, replicas: u32) -> Project {
+    let app = project.app.clone();
+    let app = app.as_str();
     person.run_in(&project, &["config:set", "POLL_MS=500"]).ok();
     project.push(person);
     if replicas > 1 {
@@ -93,7 +98,11 @@ fn environments(server: &Server, app: &str) -> Vec<Value> {
 fn a_node_that_stops_is_told_of_and_its_return_too() {
     let server = Server::start();
     let ada = Person::sign_up(&server, "ada@example.com");
-    let project = circle(&server, &ada, "pair", 2);
+    // Where port 443 cannot be had, libcluster is led to another one in this way.
+    let port = std::fs::read_to_string(server.data().join("cluster/port")).expect("a port");
+    let project = Project::example(&ada, "pair", "elixir-cluster");
+    ada.run_in(&project, &["config:set", &format!("CLUSTER_DOMAIN=cluster.local:{port}")]).ok();
+    let project = settled(&server, &ada, project, 2);
     let seen = status(&ada, &project);
     let pods = seen["pods"].as_array().expect("pods");
     for (one, other) in [(&pods[0], &pods[1]), (&pods[1], &pods[0])] {
