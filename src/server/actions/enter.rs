@@ -143,6 +143,7 @@ mod tests {
             release: ReleaseVersion(release.try_into().unwrap()),
             index,
             state,
+            node: None,
             address: None,
             restarts: 0,
             started_at: None,
