@@ -10,6 +10,7 @@ cd "$(dirname "$0")"
 TRY=$PWD/target/try
 API=${GIGALIXIR_TRY_API:-127.0.0.1:4000}
 HTTP=${GIGALIXIR_TRY_HTTP:-127.0.0.1:8080}
+SSH=${GIGALIXIR_TRY_SSH:-127.0.0.1:2222}
 EMAIL=you@example.com
 APP=hello
 
@@ -43,7 +44,7 @@ install_rust() {
 
 try() {
   local started=$SECONDS clone=$PWD
-  install_packages ca-certificates gcc libc6-dev make git curl bubblewrap erlang-base erlang-dev elixir
+  install_packages ca-certificates gcc libc6-dev make git curl bubblewrap erlang-base erlang-dev elixir openssh-sftp-server
   install_rust
   stop_try
   say "Building (a few minutes the first time)"
@@ -52,7 +53,7 @@ try() {
   mkdir -p "$TRY/home"
 
   say "Starting the platform"
-  "$bin" server --data-dir "$TRY/data" --api "$API" --http "$HTTP" --stop-apps-on-exit >"$TRY/server.log" 2>&1 &
+  "$bin" server --data-dir "$TRY/data" --api "$API" --http "$HTTP" --ssh "$SSH" --stop-apps-on-exit >"$TRY/server.log" 2>&1 &
   echo $! >"$TRY/pid"
   wait_for "http://$API/healthz" || { cat "$TRY/server.log" >&2; die "the server did not start"; }
 
@@ -120,7 +121,7 @@ stop_try() {
 
 install() {
   [ "$(id -u)" = 0 ] || die "run this as root to install (or with --try to try it out)"
-  install_packages ca-certificates gcc libc6-dev make git curl bubblewrap erlang-base erlang-dev elixir
+  install_packages ca-certificates gcc libc6-dev make git curl bubblewrap erlang-base erlang-dev elixir openssh-sftp-server
   install_rust
   say "Building (about ten minutes)"
   cargo build --release --locked --bin gigalixir
@@ -129,10 +130,11 @@ install() {
   command install -d -m 700 -o gigalixir -g gigalixir /var/lib/gigalixir
   command install -d -m 755 /etc/gigalixir
   [ -e /etc/gigalixir/server.toml ] || command install -m 640 -g gigalixir config/server.toml /etc/gigalixir/server.toml
-  command install -m 644 config/systemd/gigalixir.service config/systemd/gigalixir.socket /etc/systemd/system/
+  command install -m 644 config/systemd/gigalixir.service config/systemd/gigalixir.socket \
+    config/systemd/gigalixir-ssh.socket /etc/systemd/system/
   if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
-    systemctl enable --now gigalixir.socket gigalixir.service
+    systemctl enable --now gigalixir.socket gigalixir-ssh.socket gigalixir.service
   else
     say "systemd is not running here: the units are installed, nothing was started"
   fi

@@ -11,17 +11,26 @@
 mod harness;
 
 mod accounts;
+mod api;
 mod apps;
 mod cluster;
 mod crash;
 mod deploys;
 mod examples;
 mod front;
+mod generated;
 mod git;
+mod inside;
+mod limits;
 mod official;
+mod official_ssh;
 mod runtime_contract;
 mod runtime_docker;
 mod runtime_local;
 mod runtime_sessions;
 mod server;
+mod ssh;
+mod ssh_protocol;
+mod story;
 mod tidy;
+mod wire_2017;

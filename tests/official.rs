@@ -11,11 +11,17 @@ const PASSWORD: &str = "p:a ss/é%41";
 /// Somebody who signed up with the official client, and a server.
 fn signed_up() -> Option<(Server, Official)> {
     let server = Server::start();
-    let official = Official::of(&server)?;
+    let official = sign_up(&server)?;
+    Some((server, official))
+}
+
+/// Signs up with the official client at that server.
+pub fn sign_up(server: &Server) -> Option<Official> {
+    let official = Official::of(server)?;
     let mut signup = official.talk(&["signup"]);
     signup.say(ADA);
-    wait_until("the mail with the code", Duration::from_secs(60), || mailed(&server, "Code:"));
-    signup.say(&newest_code(&server, ADA));
+    wait_until("the mail with the code", Duration::from_secs(60), || mailed(server, "Code:"));
+    signup.say(&newest_code(server, ADA));
     signup.say(PASSWORD);
     signup.say(""); // no promo code
     signup.say("1"); // the free tier
@@ -23,7 +29,7 @@ fn signed_up() -> Option<(Server, Official)> {
     let welcome = signup.end().ok();
     assert!(welcome.contains("Welcome to Gigalixir!"), "{welcome}");
     official.introduce(ADA);
-    Some((server, official))
+    Some(official)
 }
 
 /// Whether the newest mail to Ada is there and says `word`.

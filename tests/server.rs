@@ -76,7 +76,7 @@ fn a_database_from_the_future_is_refused_with_a_sentence() {
         format!("import sqlite3; c = sqlite3.connect({:?}); c.execute('PRAGMA user_version = 9999'); c.commit()", db);
     assert!(std::process::Command::new("python3").args(["-c", &script]).status().expect("python3").success());
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_gigalixir"))
-        .args(["server", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
+        .args(["server", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ssh", "127.0.0.1:0", "--data-dir"])
         .arg(server.data())
         .output()
         .expect("runs");
@@ -89,7 +89,7 @@ fn a_database_from_the_future_is_refused_with_a_sentence() {
 fn two_servers_do_not_share_a_data_folder() {
     let server = Server::start();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_gigalixir"))
-        .args(["server", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
+        .args(["server", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ssh", "127.0.0.1:0", "--data-dir"])
         .arg(server.data())
         .output()
         .expect("runs");
@@ -102,7 +102,16 @@ fn a_port_that_is_taken_is_named() {
     let server = Server::start();
     let other = tempfile::tempdir().expect("folder");
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_gigalixir"))
-        .args(["server", "--http", "127.0.0.1:0", "--api", &server.api.to_string(), "--data-dir"])
+        .args([
+            "server",
+            "--http",
+            "127.0.0.1:0",
+            "--ssh",
+            "127.0.0.1:0",
+            "--api",
+            &server.api.to_string(),
+            "--data-dir",
+        ])
         .arg(other.path())
         .output()
         .expect("runs");
@@ -127,7 +136,7 @@ fn with_a_socket_that_outlives_it_visitors_do_not_notice_a_restart() {
         .arg("-c")
         .arg(include_str!("harness/activate.py"))
         .arg(env!("CARGO_BIN_EXE_gigalixir"))
-        .args(["server", "--api", &api, "--data-dir"])
+        .args(["server", "--api", &api, "--ssh", "127.0.0.1:0", "--data-dir"])
         .arg(first.data())
         .env("HOME", &data)
         .stdin(std::process::Stdio::piped())

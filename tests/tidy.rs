@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::builder", &["server::domain", "server::progress", "server::steps", "server::confine"]),
     ("server::router", &["server::domain"]),
     ("server::runtime", &["server::domain", "server::confine"]),
+    ("server::ssh", &["server::actions", "server::domain", "server::runtime"]),
 ];
 
 /// Crate → the only rooms that may name it.
@@ -39,6 +40,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("axum", &["server::http"]),
     ("utoipa", &["api", "server::http"]),
     ("lettre", &["server::mail"]),
+    ("russh", &["server::ssh"]),
     ("object_store", &["server::slugs"]),
     ("rcgen", &["server::cluster"]),
     ("argon2", &["server::actions"]),
@@ -189,9 +191,9 @@ fn imports_go_one_way() {
 #[test]
 fn stages_and_doors_do_not_import_what_stands_above_them() {
     let above: &[(&str, &[&str])] = &[
-        ("server::deployer", &["server::pipeline", "server::actions", "server::http"]),
-        ("server::pipeline", &["server::actions", "server::http"]),
-        ("server::actions", &["server::http"]),
+        ("server::deployer", &["server::pipeline", "server::actions", "server::http", "server::ssh"]),
+        ("server::pipeline", &["server::actions", "server::http", "server::ssh"]),
+        ("server::actions", &["server::http", "server::ssh"]),
     ];
     let mut wrong = Vec::new();
     for source in sources() {

@@ -16,6 +16,7 @@ pub mod netrc;
 pub mod observer;
 pub mod output;
 pub mod prompt;
+pub mod ssh;
 pub mod terminal;
 pub mod variables;
 

@@ -29,6 +29,7 @@ pub mod pipeline;
 
 pub mod actions;
 pub mod http;
+pub mod ssh;
 
 pub mod daemon;
 mod joints;

@@ -36,6 +36,7 @@ use super::runtime::local::{Directory, Local, LocalConfig};
 use super::seal::Sealer;
 use super::settings;
 use super::slugs::Slugs;
+use super::ssh;
 use super::store::Store;
 
 /// Lines of replicas on their way from the runtime to the log.
@@ -45,7 +46,7 @@ const LINES: usize = 4096;
 pub(super) struct Platform {
     deployer: Deployer,
     logs: Logs,
-    doors: (JoinHandle<()>, CancellationToken),
+    doors: ([JoinHandle<()>; 2], CancellationToken),
     visitors: (JoinHandle<()>, CancellationToken),
     lines: JoinHandle<()>,
 }
@@ -73,7 +74,8 @@ impl Platform {
         let begun = Instant::now();
         let mut sockets = Sockets::from_env();
         let (api, http) = (sockets.listen("api", config.api)?, sockets.listen("http", config.http)?);
-        (config.api, config.http) = (api.local_addr()?, http.local_addr()?);
+        let ssh = sockets.listen("ssh", config.ssh)?;
+        (config.api, config.http, config.ssh) = (api.local_addr()?, http.local_addr()?, ssh.local_addr()?);
 
         let mut rooms = connect(&config).await?;
         let pipeline = pipeline(&config, &rooms)?;
@@ -85,7 +87,7 @@ impl Platform {
         let visitors_closed = CancellationToken::new();
         let visitors = rooms.router.serve(http, visitors_closed.clone());
         let doors_closed = CancellationToken::new();
-        let doors = doors(&config, &rooms, pipeline, api, doors_closed.clone()).await?;
+        let doors = doors(&config, &rooms, pipeline, (api, ssh), doors_closed.clone()).await?;
         announce(&config, rooms.runtime, begun);
         Ok(Self {
             deployer: rooms.deployer,
@@ -100,7 +102,9 @@ impl Platform {
     pub(super) async fn stop(self, apps: bool) {
         self.doors.1.cancel();
         self.deployer.close().await;
-        let _ = self.doors.0.await;
+        for door in self.doors.0 {
+            let _ = door.await;
+        }
         self.visitors.1.cancel();
         let _ = self.visitors.0.await;
         if apps {
@@ -246,9 +250,9 @@ async fn doors(
     config: &ServerConfig,
     rooms: &Rooms,
     pipeline: Arc<Pipeline>,
-    listener: TcpListener,
+    (api, ssh): (TcpListener, TcpListener),
     closed: CancellationToken,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<[JoinHandle<()>; 2]> {
     let mailer = Mailer::new(&config.smtp, &config.domain, config.data_dir.join("outbox"))?;
     let accounts = {
         let (store, sealer) = (rooms.store.clone(), rooms.sealer.clone());
@@ -269,6 +273,9 @@ async fn doors(
     apps.tidy().await?;
     let gate = Arc::new(Gate { accounts: accounts.clone(), apps: apps.clone() });
     let git = git::Door { receiver: rooms.receiver.clone(), deploys: pipeline, admits: gate };
+    let people = (accounts.clone(), apps.clone());
+    let folder = config.data_dir.join("ssh");
+    let ssh = ssh::serve(ssh, &folder, settings::ssh(config), people, closed.clone())?;
     let doors = Doors {
         accounts,
         apps,
@@ -278,20 +285,21 @@ async fn doors(
         trusted_proxies: http::origin::TrustedProxies(config.trusted_proxies.as_slice().into()),
         body_limit: config.limits.body_kib * 1024,
     };
-    Ok(http::serve(listener, http::router(doors, git), closed))
+    Ok([http::serve(api, http::router(doors, git), closed), ssh])
 }
 
 fn announce(config: &ServerConfig, runtime: &str, begun: Instant) {
-    let (api, http) = (config.api.to_string(), config.http.to_string());
+    let (api, http, ssh) = (config.api.to_string(), config.http.to_string(), config.ssh.to_string());
     tracing::info!(
         api.address = api,
         http.address = http,
+        ssh.address = ssh,
         runtime,
         data = %config.data_dir.display(),
         ready_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "Ready: API and git at {}, apps at {}, running on the {runtime} runtime.",
+        "Ready: API and git at {}, apps at {}, ssh at {ssh}, running on the {runtime} runtime.",
         config.public_api(),
         config.public_apps().replacen("://", "://APP.", 1),
     );
-    tracing::info!("Not served by this version: TLS ({}) and ssh ({}).", config.https, config.ssh);
+    tracing::info!("Not served by this version: TLS ({}).", config.https);
 }

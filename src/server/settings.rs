@@ -18,6 +18,7 @@ use super::receiver;
 use super::releases::Keep;
 use super::router::RouterConfig;
 use super::slugs::{BucketConfig, SlugsConfig};
+use super::ssh;
 
 const MIB: u64 = 1 << 20;
 
@@ -84,6 +85,7 @@ pub(super) fn deployer(config: &ServerConfig) -> deployer::Settings {
         health_timeout: Duration::from_secs(config.deploy.health_seconds),
         drain: Duration::from_secs(config.deploy.drain_seconds),
         grace: Duration::from_secs(config.deploy.grace_seconds),
+        config_bytes: config.limits.config_kib * 1024,
         ..deployer::Settings::new(config.domain.clone())
     }
 }
@@ -102,8 +104,28 @@ pub(super) fn router(config: &ServerConfig) -> RouterConfig {
     }
 }
 
+pub(super) fn ssh(config: &ServerConfig) -> ssh::Settings {
+    let told = &config.gateway;
+    ssh::Settings {
+        login: Duration::from_secs(told.login_seconds),
+        idle: Duration::from_secs(told.idle_seconds),
+        keepalive: Duration::from_secs(told.keepalive_seconds),
+        attempts: told.attempts_per_address,
+        per_address: told.connections_per_address,
+        per_account: told.connections_per_account,
+        channels: told.channels_per_connection,
+        buffer: told.buffer_mib << 20,
+        drain: Duration::from_secs(told.drain_seconds),
+    }
+}
+
 pub(super) fn accounts(config: &ServerConfig) -> AccountRules {
-    AccountRules { signups: config.signups, rates: config.rates.clone(), domain: config.domain.clone() }
+    AccountRules {
+        signups: config.signups,
+        rates: config.rates.clone(),
+        ssh_keys: config.limits.ssh_keys_per_account,
+        domain: config.domain.clone(),
+    }
 }
 
 pub(super) fn apps(config: &ServerConfig, cloud: &'static str, stack: Stack) -> anyhow::Result<AppSettings> {

@@ -1,13 +1,16 @@
 """Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
 import os, sys
 
-import cases
+import api_cases, cases, ssh
 
 NAMES = {
     "push-to-live": cases.push_to_live,
     "big-push": cases.big_push,
     "idle": cases.idle,
     "deploys-under-load": cases.deploys_under_load,
+    "apps-command": api_cases.apps_command,
+    "api-load": api_cases.api_load,
+    "ssh": ssh.ssh,
 }
 
 if __name__ == "__main__":

@@ -14,18 +14,18 @@ def git_env(home):
 class Platform:
     """`gigalixir server` with one account; `stop()` leaves nothing behind."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, settings={}):
         self.binary, self.folder = binary, tempfile.mkdtemp(prefix="gigalixir-bench-")
         self.home = os.path.join(self.folder, "home")
         os.mkdir(self.home)
         self.process = subprocess.Popen(
             [binary, "server", "--data-dir", self.folder + "/data", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0",
              "--https", "127.0.0.1:0", "--ssh", "127.0.0.1:0", "--stop-apps-on-exit"],
-            env={"PATH": os.environ["PATH"], "HOME": self.home}, stderr=subprocess.PIPE, text=True)
+            env={"PATH": os.environ["PATH"], "HOME": self.home} | settings, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             fields = json.loads(line).get("fields", {}) if line.startswith("{") else {}
             if "api.address" in fields:
-                self.api, self.http = fields["api.address"], fields["http.address"]
+                self.api, self.http, self.ssh = fields["api.address"], fields["http.address"], fields["ssh.address"]
                 break
         threading.Thread(target=lambda: [None for _ in self.process.stderr], daemon=True).start()
         self.env = git_env(self.home) | {"GIGALIXIR_HOST": f"http://{self.api}"}

@@ -6,10 +6,14 @@ mod person;
 mod processes;
 mod project;
 mod server;
+mod ssh;
+mod wire;
 
 pub use http::{Answer, get};
 pub use official::Official;
-pub use person::{Person, newest_code, newest_mail};
+pub use person::{PASSWORD, Person, Ran, newest_code, newest_mail};
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;
+pub use ssh::Ssh;
+pub use wire::{Reply, Wire, secret_mailed};

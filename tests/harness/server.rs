@@ -24,6 +24,7 @@ pub struct Server {
     log: Arc<Mutex<Vec<String>>>,
     pub api: SocketAddr,
     pub http: SocketAddr,
+    pub ssh: SocketAddr,
 }
 
 impl Server {
@@ -37,8 +38,9 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("gigalixir-test-").tempdir().expect("folder");
         let log = Arc::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (child, api, http) = spawn(folder.path(), config, (any, any), None, &log).expect("server starts");
-        Self { folder, child, config: config.to_owned(), log, api, http }
+        let (child, (api, http, ssh)) =
+            spawn(folder.path(), config, (any, any, any), None, &log).expect("server starts");
+        Self { folder, child, config: config.to_owned(), log, api, http, ssh }
     }
 
     /// The data folder.
@@ -79,19 +81,19 @@ impl Server {
 
     /// Starts it again on the same data and ports (after [`kill`](Self::kill) or [`terminate`](Self::terminate)).
     pub fn start_again(&mut self) {
-        let ports = (self.api, self.http);
+        let ports = (self.api, self.http, self.ssh);
         let started = spawn(self.folder.path(), &self.config, ports, None, &self.log).expect("server starts");
-        (self.child, self.api, self.http) = started;
+        (self.child, (self.api, self.http, self.ssh)) = started;
     }
 
     /// The same, to die at a step of `gigalixir::server::steps`. False if it died at once: what an earlier server had
     /// left to do may pass that step too.
     pub fn start_again_crashing(&mut self, step: &str) -> bool {
-        let ports = (self.api, self.http);
+        let ports = (self.api, self.http, self.ssh);
         let started = spawn(self.folder.path(), &self.config, ports, Some(step), &self.log);
         let alive = started.is_ok();
         if let Ok(started) = started {
-            (self.child, self.api, self.http) = started;
+            (self.child, (self.api, self.http, self.ssh)) = started;
         }
         alive
     }
@@ -126,21 +128,22 @@ impl Drop for Server {
     }
 }
 
-type Spawned = (Child, SocketAddr, SocketAddr);
+/// Where the API, visitors and ssh are served.
+type Ports = (SocketAddr, SocketAddr, SocketAddr);
 
 fn spawn(
     folder: &Path,
     config: &str,
-    ports: (SocketAddr, SocketAddr),
+    ports: Ports,
     crash_at: Option<&str>,
     log: &Arc<Mutex<Vec<String>>>,
-) -> Result<Spawned, String> {
+) -> Result<(Child, Ports), String> {
     let file = folder.join("server.toml");
     std::fs::write(&file, config).map_err(|e| e.to_string())?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
     command.arg("server").arg("--config").arg(&file).arg("--data-dir").arg(folder.join("data"));
     command.args(["--api", &ports.0.to_string(), "--http", &ports.1.to_string()]);
-    command.args(["--https", "127.0.0.1:0", "--ssh", "127.0.0.1:0"]);
+    command.args(["--https", "127.0.0.1:0", "--ssh", &ports.2.to_string()]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
     if let Some(step) = crash_at {
         command.env("GIGALIXIR_CRASH_AT", step);
@@ -159,7 +162,7 @@ fn spawn(
     });
     // A server that dies closes its log, and with it this channel.
     match ready.recv_timeout(READY) {
-        Ok((api, http)) => Ok((child, api, http)),
+        Ok(ports) => Ok((child, ports)),
         Err(_) => {
             let _ = child.kill();
             let _ = child.wait();
@@ -169,9 +172,9 @@ fn spawn(
 }
 
 /// The server's `ready` line is JSON (stderr is no terminal) and names the addresses it serves.
-fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn addresses(line: &str) -> Option<Ports> {
     let json: serde_json::Value = serde_json::from_str(line).ok()?;
     let fields = json.get("fields")?;
     let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
-    Some((address("api.address")?, address("http.address")?))
+    Some((address("api.address")?, address("http.address")?, address("ssh.address")?))
 }

@@ -53,8 +53,10 @@ pub struct MintedKey {
 pub struct AccountRules {
     /// Who may sign up.
     pub signups: Signups,
-    /// How often strangers may try.
+    /// How often something may be tried.
     pub rates: Rates,
+    /// SSH keys that one account may have.
+    pub ssh_keys: u32,
     /// The platform's name in mails.
     pub domain: Hostname,
 }
@@ -75,6 +77,8 @@ pub struct Accounts {
 pub(super) struct Limits {
     logins_per_address: Allowance<IpAddr>,
     logins_per_account: Allowance<Email>,
+    requests_per_address: Allowance<IpAddr>,
+    requests_per_account: Allowance<UserId>,
     pub(super) codes_per_address: Allowance<IpAddr>,
     pub(super) mails_per_recipient: Allowance<Email>,
     pub(super) second_factors: Allowance<UserId>,
@@ -86,6 +90,8 @@ impl Limits {
         Self {
             logins_per_address: Allowance::new(rates.logins_per_address, minute),
             logins_per_account: Allowance::new(rates.logins_per_account, minute),
+            requests_per_address: Allowance::new(rates.requests_per_address, minute),
+            requests_per_account: Allowance::new(rates.requests_per_account, minute),
             codes_per_address: Allowance::new(rates.codes_per_address, minute),
             mails_per_recipient: Allowance::new(rates.mails_per_recipient, hour),
             second_factors: Allowance::new(SECOND_FACTORS, hour),
@@ -106,6 +112,11 @@ impl Accounts {
         Ok(Self { store, mailer, clock, passwords: Passwords::new()?, sealer, rules: Arc::new(rules), limits })
     }
 
+    /// Whether anything may be asked from that network now, see [`network`].
+    pub fn admit(&self, from: IpAddr) -> Result<(), ActionError> {
+        self.limits.requests_per_address.take(&from)
+    }
+
     /// Who presents one of these e-mail addresses with a key of its own, and when the key expires.
     pub async fn authenticate(&self, tried: &[Credentials]) -> Result<(User, Timestamp), ActionError> {
         let mut refusal = "you are not signed in; run `gigalixir login`";
@@ -114,7 +125,10 @@ impl Accounts {
             let Ok(email) = Email::parse(email) else { continue };
             match self.store.user_by_key(digest(secret)).await? {
                 Some((user, _)) if user.email != email => {}
-                Some((user, expires)) if expires > self.clock.now() => return Ok((user, expires)),
+                Some((user, expires)) if expires > self.clock.now() => {
+                    self.limits.requests_per_account.take(&user.id)?;
+                    return Ok((user, expires));
+                }
                 Some(_) => {
                     refusal = "the API key has expired; run `gigalixir login` again";
                     break;

@@ -1,30 +1,35 @@
 //! How often something may be asked: so many at once, then one at a time, per asker.
 //!
 //! The generic cell rate algorithm: per asker one number, the time by which all it has taken will be paid off. Memory
-//! is bounded; when full, those who have paid off are forgotten first, then those who owe least.
+//! is bounded; when full, those who have paid off are forgotten first, then those who owe least. Askers are spread over
+//! several locks, each held for one look into a map: every request of the API comes by here.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::ActionError;
 
-/// Askers remembered.
-const REMEMBERED: usize = 50_000;
+/// Locks that askers are spread over.
+const SHARDS: usize = 16;
+/// Askers remembered behind each.
+const REMEMBERED: usize = 4096;
 
 /// An allowance for each asker `K`.
 #[derive(Debug)]
 pub struct Allowance<K> {
     burst: u32,
     every: Duration,
-    debts: Mutex<HashMap<K, Instant>>,
+    spread: RandomState,
+    shards: [Mutex<HashMap<K, Instant>>; SHARDS],
 }
 
 impl<K: Hash + Eq + Clone> Allowance<K> {
     /// `burst` at once, then as many again evenly over `period`. A `burst` of 0 allows everything.
     pub fn new(burst: u32, period: Duration) -> Self {
-        Self { burst, every: period / burst.max(1), debts: Mutex::default() }
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { burst, every: period / burst.max(1), spread: RandomState::new(), shards }
     }
 
     /// Takes one, or says when there will be one.
@@ -34,17 +39,22 @@ impl<K: Hash + Eq + Clone> Allowance<K> {
 
     /// Gives one back: what was asked turned out to be welcome.
     pub fn give_back(&self, asker: &K) {
-        let mut debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut debts = self.shard(asker).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(debt) = debts.get_mut(asker) {
             *debt = debt.checked_sub(self.every).unwrap_or(*debt);
         }
+    }
+
+    fn shard(&self, asker: &K) -> &Mutex<HashMap<K, Instant>> {
+        // Within 0..SHARDS by construction.
+        &self.shards[self.spread.hash_one(asker) as usize % SHARDS]
     }
 
     fn take_at(&self, asker: &K, now: Instant) -> Result<(), Duration> {
         if self.burst == 0 {
             return Ok(());
         }
-        let mut debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut debts = self.shard(asker).lock().unwrap_or_else(PoisonError::into_inner);
         let debt = debts.get(asker).map_or(now, |debt| (*debt).max(now));
         let wait = (debt + self.every).saturating_duration_since(now + self.every * self.burst);
         if !wait.is_zero() {
@@ -100,10 +110,10 @@ mod tests {
         let (allowance, start) = (Allowance::new(2, Duration::from_secs(60)), Instant::now());
         assert!(allowance.take_at(&-1, start).is_ok());
         assert!(allowance.take_at(&-1, start).is_ok());
-        for asker in 0..3 * REMEMBERED as i64 {
+        for asker in 0..3 * (SHARDS * REMEMBERED) as i64 {
             assert!(allowance.take_at(&asker, start).is_ok());
         }
-        assert!(allowance.debts.lock().unwrap().len() <= REMEMBERED);
+        assert!(allowance.shards.iter().all(|shard| shard.lock().unwrap().len() <= REMEMBERED));
         assert!(allowance.take_at(&-1, start).is_err(), "the one who asks most is not forgotten");
     }
 

@@ -19,7 +19,7 @@ use crate::server::domain::{App, AppName, Formation, Hostname, ProcessType, Slug
 use crate::server::logs::Logs;
 use crate::server::nodes::Nodes;
 use crate::server::releases::{ReleaseError, Releases};
-use crate::server::store::{Store, StoreError};
+use crate::server::store::{Glance, Store, StoreError};
 
 /// How often a generated name may turn out to be taken.
 const TRIES: usize = 20;
@@ -155,11 +155,8 @@ impl Apps {
 
     /// The apps that the person owns or has a role in, by name.
     pub async fn list(&self, user: &User) -> Result<Vec<api::app::App>, ActionError> {
-        let mut list = Vec::new();
-        for app in self.rooms.store.apps_open_to(user.id).await? {
-            list.push(self.describe(app).await?);
-        }
-        Ok(list)
+        let glances = self.rooms.store.glances_open_to(user.id).await?;
+        Ok(glances.into_iter().map(|glance| self.shown(glance)).collect())
     }
 
     /// One app.
@@ -196,9 +193,11 @@ impl Apps {
     }
 
     pub(super) async fn describe(&self, app: App) -> Result<api::app::App, ActionError> {
-        let version = self.rooms.store.newest_version(app.id).await?;
-        let live = self.live_slug(&app).await?;
-        Ok(api::app::App {
+        Ok(self.shown(self.rooms.store.glance(app).await?))
+    }
+
+    fn shown(&self, Glance { app, newest, live }: Glance) -> api::app::App {
+        api::app::App {
             size: app.formation.size.as_f64(),
             replicas: app.formation.replicas_of(&ProcessType::web()),
             formation: counts(&app.formation, live.as_ref()),
@@ -206,18 +205,17 @@ impl Apps {
             region: self.settings.domain.to_string(),
             stack: app.stack.to_string(),
             maintenance: app.maintenance,
-            version: version.map_or(0, |version| version.0),
+            version: newest.map_or(0, |version| version.0),
             url: self.url(&app.name),
             git_url: format!("{}/{}.git", self.settings.git_url.as_str().trim_end_matches('/'), app.name),
             created_at: app.created_at.to_string(),
             unique_name: app.name.into(),
-        })
+        }
     }
 
     /// The code that is meant to run.
     pub(super) async fn live_slug(&self, app: &App) -> Result<Option<Slug>, ActionError> {
-        let live = self.rooms.store.live_release(app.id).await?;
-        Ok(live.and_then(|release| release.slug).map(|(_, slug)| slug))
+        Ok(self.rooms.store.live_slug(app.id).await?)
     }
 
     pub(super) fn url(&self, app: &AppName) -> String {

@@ -5,9 +5,6 @@ use super::account::Accounts;
 use crate::server::domain::{Invalid, SshKey, User};
 use crate::server::store::{StoreError, StoredSshKey};
 
-/// Keys of one account.
-const KEYS: u32 = 50;
-
 impl Accounts {
     /// All keys, oldest first.
     pub async fn ssh_keys(&self, user: &User) -> Result<Vec<StoredSshKey>, ActionError> {
@@ -23,12 +20,16 @@ impl Accounts {
     pub async fn add_ssh_key(&self, user: &User, text: &str) -> Result<StoredSshKey, ActionError> {
         let key = SshKey::parse(text)?;
         let fingerprint = key.to_string();
-        match self.store.add_ssh_key(user.id, key, KEYS).await {
+        let most = self.rules.ssh_keys;
+        match self.store.add_ssh_key(user.id, key, most).await {
             Ok(Some(stored)) => {
                 tracing::info!(account.email = %user.email, key.fingerprint = fingerprint, "an ssh key was added");
                 Ok(stored)
             }
-            Ok(None) => Err(ActionError::invalid("ssh_key", format!("is one too many: an account has at most {KEYS}"))),
+            Ok(None) => {
+                let text = format!("is one too many: an account has at most {most}, remove one first");
+                Err(ActionError::invalid("ssh_key", text))
+            }
             Err(StoreError::Taken) => Err(ActionError::invalid("ssh_key", "has already been added")),
             Err(error) => Err(error.into()),
         }

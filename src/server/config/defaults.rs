@@ -51,6 +51,8 @@ impl Default for Limits {
             slug_mib: 500,
             log_mib: 16,
             releases_kept: 50,
+            config_kib: 32,
+            ssh_keys_per_account: 50,
             apps_per_account: 100,
             domains_per_app: 100,
             people_per_app: 25,
@@ -61,6 +63,8 @@ impl Default for Limits {
 impl Default for Rates {
     fn default() -> Self {
         Self {
+            requests_per_address: 6000,
+            requests_per_account: 6000,
             logins_per_address: 30,
             logins_per_account: 10,
             codes_per_address: 30,

@@ -170,6 +170,7 @@ impl ServerConfig {
         let (limits, builder, deploy) = (&self.limits, &self.builder, &self.deploy);
         [
             ("limits.body_kib", limits.body_kib == 0),
+            ("limits.config_kib", limits.config_kib == 0),
             ("limits.pack_mib", limits.pack_mib == 0),
             ("limits.object_mib", limits.object_mib == 0),
             ("limits.pushes_at_once", limits.pushes_at_once == 0),

@@ -59,7 +59,7 @@ pub struct ServerConfig {
     pub smtp: SmtpConfig,
     /// How much of everything.
     pub limits: Limits,
-    /// How often strangers may try.
+    /// How often something may be asked.
     pub rates: Rates,
     /// Building slugs.
     pub builder: BuilderConfig,
@@ -165,6 +165,10 @@ pub struct Limits {
     pub log_mib: u64,
     /// Releases kept for each app; at least 2, so that there is one to go back to.
     pub releases_kept: u32,
+    /// KiB of an app's variables, names and values together.
+    pub config_kib: usize,
+    /// SSH keys of one account.
+    pub ssh_keys_per_account: u32,
     /// Apps of one account.
     pub apps_per_account: u32,
     /// Custom domains of one app.
@@ -173,10 +177,14 @@ pub struct Limits {
     pub people_per_app: u32,
 }
 
-/// How often strangers may try: so many at once, then as many again evenly over the time. 0 is unlimited.
+/// How often something may be asked: so many at once, then as many again evenly over the time. 0 is unlimited.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rates {
+    /// Requests to the API and git per address (IPv6: per /64) and minute.
+    pub requests_per_address: u32,
+    /// Requests of one account per minute.
+    pub requests_per_account: u32,
     /// Failed sign-ins per address (IPv6: per /64) and minute.
     pub logins_per_address: u32,
     /// Failed sign-ins per account and minute.

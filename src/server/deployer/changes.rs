@@ -90,7 +90,8 @@ impl Deployer {
         by: String,
     ) -> Result<Option<Deployed>, DeployError> {
         let summary = config_summary("Set", changes.keys());
-        let change = move |config: &ConfigVars| config.with(changes);
+        let most = self.0.settings.config_bytes;
+        let change = move |config: &ConfigVars| config.with(changes, most);
         self.change_config(app, summary, avoid_restart, by, change).await
     }
 

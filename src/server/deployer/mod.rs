@@ -68,6 +68,8 @@ pub struct Settings {
     pub parallel: usize,
     /// How often the runtime is told again what should be.
     pub reconcile: Duration,
+    /// Bytes that the names and values of an app's variables together may have.
+    pub config_bytes: usize,
 }
 
 impl Settings {
@@ -81,6 +83,7 @@ impl Settings {
             grace: Duration::from_secs(30),
             parallel: 8,
             reconcile: Duration::from_secs(60),
+            config_bytes: 32 * 1024,
         }
     }
 }

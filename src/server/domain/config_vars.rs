@@ -10,10 +10,7 @@ use super::Invalid;
 pub struct ConfigVars(BTreeMap<String, String>);
 
 impl ConfigVars {
-    /// Bytes that all names and values together may have.
-    pub const MAX_BYTES: usize = 32 * 1024;
-
-    /// Checks every name (`[A-Za-z_][A-Za-z0-9_]*`), every value (no NUL) and the whole size.
+    /// Checks every name (`[A-Za-z_][A-Za-z0-9_]*`) and every value (no NUL).
     pub fn new(vars: BTreeMap<String, String>) -> Result<Self, Invalid> {
         for (name, value) in &vars {
             let ok = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -31,13 +28,6 @@ impl ConfigVars {
                 return Err(Invalid::new("configs", format!("value of `{name}` contains a NUL character")));
             }
         }
-        let bytes: usize = vars.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if bytes > Self::MAX_BYTES {
-            return Err(Invalid::new(
-                "configs",
-                format!("would be {bytes} bytes in all; at most {} are allowed", Self::MAX_BYTES),
-            ));
-        }
         Ok(Self(vars))
     }
 
@@ -46,10 +36,15 @@ impl ConfigVars {
         &self.0
     }
 
-    /// These with `changes` laid over them.
-    pub fn with(&self, changes: BTreeMap<String, String>) -> Result<Self, Invalid> {
+    /// These with `changes` laid over them: names and values together have at most `most` bytes.
+    pub fn with(&self, changes: BTreeMap<String, String>, most: usize) -> Result<Self, Invalid> {
         let mut vars = self.0.clone();
         vars.extend(changes);
+        let bytes: usize = vars.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > most {
+            let text = format!("would be {bytes} bytes in all; at most {most} are allowed");
+            return Err(Invalid::new("configs", text));
+        }
         Self::new(vars)
     }
 

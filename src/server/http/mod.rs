@@ -42,7 +42,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
@@ -112,13 +112,13 @@ impl FromRef<Doors> for Store {
 /// The whole door, API and git, ready for [`serve`].
 pub fn router(doors: Doors, git: git::Door) -> Router {
     let body_limit = doors.body_limit;
-    dressed(routes().into_router().merge(git::routes(git)), body_limit).with_state(doors)
+    dressed(routes().into_router().merge(git::routes(git)), &doors, body_limit).with_state(doors)
 }
 
 /// The API alone.
 pub fn api(doors: Doors) -> Router {
     let body_limit = doors.body_limit;
-    dressed(routes().into_router(), body_limit).with_state(doors)
+    dressed(routes().into_router(), &doors, body_limit).with_state(doors)
 }
 
 fn routes() -> Routes<Doors> {
@@ -145,13 +145,20 @@ fn routes() -> Routes<Doors> {
         .with_document()
 }
 
-/// What holds for every route: the envelope where no handler answers, the body's bound, an id, a witness.
-fn dressed<S: Clone + Send + Sync + 'static>(routes: Router<S>, body_limit: usize) -> Router<S> {
+/// What holds for every route: the envelope where no handler answers, bounds on the body and on how often somebody
+/// asks, an id, a witness.
+fn dressed<S>(routes: Router<S>, state: &S, body_limit: usize) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<Accounts>: FromRef<S>,
+    TrustedProxies: FromRef<S>,
+{
     routes
         .fallback(|| async { HttpError::new(StatusCode::NOT_FOUND, "", "there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "", "this address does not answer to this method")
         })
         .layer(DefaultBodyLimit::max(body_limit))
+        .layer(from_fn_with_state(state.clone(), origin::admitted))
         .layer(from_fn(witness::witness))
 }

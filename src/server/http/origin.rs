@@ -3,15 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts, Request, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use ipnet::IpNet;
 
 use super::error::HttpError;
 use super::routes::{Part, Sheet};
 use crate::server::actions::ActionError;
-use crate::server::actions::account::network;
+use crate::server::actions::account::{Accounts, network};
 
 /// Proxies whose word is taken.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,17 @@ where
         };
         Ok(Self(network(TrustedProxies::from_ref(state).client(peer.ip(), &parts.headers))))
     }
+}
+
+/// Lets a request in, unless its network has asked too often.
+pub(super) async fn admitted(
+    State(accounts): State<Arc<Accounts>>,
+    Origin(from): Origin,
+    request: Request,
+    next: Next,
+) -> Result<Response, HttpError> {
+    accounts.admit(from)?;
+    Ok(next.run(request).await)
 }
 
 impl Part for Origin {

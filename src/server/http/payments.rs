@@ -24,6 +24,7 @@ where
 {
     Routes::new()
         .get("/api/payment_methods", show, "tells what is known of the card")
+        .refusing(404, "No payment method was set.")
         .put("/api/payment_methods", set, "keeps a payment service's token; clients of 2017 read 201")
         .post("/api/upgrade", upgrade, "keeps a payment service's token")
 }

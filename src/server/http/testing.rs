@@ -94,14 +94,14 @@ impl Platform {
         let store = Store::open(&folder.path().join("db")).unwrap();
         let (clock, outbox) = (Clock::system(), folder.path().join("outbox"));
         let mailer = Mailer::new(smtp, &Hostname::localhost(), outbox.clone()).unwrap();
-        let rules = AccountRules { signups, rates, domain: Hostname::localhost() };
+        let rules = AccountRules { signups, rates, ssh_keys: 50, domain: Hostname::localhost() };
         let sealer = Arc::new(Sealer::open(&folder.path().join("key")).unwrap());
         let accounts = Accounts::new(store.clone(), mailer, sealer, rules, clock.clone()).unwrap();
         let doors = Doors { accounts: Arc::new(accounts), store };
         let routes = account::routes().merge(ssh_keys::routes()).merge(mfa::routes()).merge(payments::routes());
         let routes =
             routes.get("/healthz", health::check, "").with_document().into_router().route("/panic", get(panics));
-        let router = dressed(routes, 64 * 1024).with_state(doors);
+        let router = dressed(routes, &doors, 64 * 1024).with_state(doors);
         Self { router, clock, outbox, _folder: folder }
     }
 

@@ -92,13 +92,14 @@ impl Store {
         .await
     }
 
-    /// Forgets the second factor, begun or active. Tells whether it was active.
+    /// Forgets an active second factor. `false` when none is active; one that was only begun stays.
     pub async fn remove_mfa(&self, user: UserId) -> Result<bool, StoreError> {
         self.write(move |tx| {
-            let query = "DELETE FROM mfa WHERE user = ? RETURNING active";
-            let active = tx.query_row(query, [user.0], |row| row.get(0)).optional()?;
+            if tx.execute("DELETE FROM mfa WHERE user = ? AND active = 1", [user.0])? == 0 {
+                return Ok(false);
+            }
             tx.execute("DELETE FROM recovery_codes WHERE user = ?", [user.0])?;
-            Ok(active.unwrap_or(false))
+            Ok(true)
         })
         .await
     }

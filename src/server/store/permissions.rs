@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::server::domain::{App, AppId, Email, Role, User, UserId};
+use crate::server::domain::{AppId, Email, Role, User, UserId};
 
 use super::activity::record;
 use super::fronts::count;
@@ -68,15 +68,5 @@ impl Store {
         })
         .await
         .inspect(|_| self.access_changed())
-    }
-
-    /// The apps a person owns or has a role in, by name.
-    pub async fn apps_open_to(&self, user: UserId) -> Result<Vec<App>, StoreError> {
-        self.read(move |db| {
-            let sql = "SELECT * FROM apps WHERE owner = ?1 OR id IN (SELECT app FROM permissions WHERE user = ?1)
-                       ORDER BY name";
-            super::apps::all(db, sql, params![user.0])
-        })
-        .await
     }
 }

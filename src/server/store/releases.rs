@@ -99,11 +99,6 @@ impl Store {
         })
         .await
     }
-
-    /// The number of the app's newest release; `None` before the first.
-    pub async fn newest_version(&self, app: AppId) -> Result<Option<ReleaseVersion>, StoreError> {
-        self.read(move |db| newest(db, app)).await
-    }
 }
 
 /// Writes a release in state `deploying`, numbered one more than the newest; `seal` gets that number.
@@ -149,7 +144,7 @@ pub(super) fn set_state(
     Ok(())
 }
 
-fn newest(db: &Connection, app: AppId) -> Result<Option<ReleaseVersion>, StoreError> {
+pub(super) fn newest(db: &Connection, app: AppId) -> Result<Option<ReleaseVersion>, StoreError> {
     let mut query = db.prepare_cached("SELECT max(version) FROM releases WHERE app = ?1")?;
     let newest: Option<Option<u32>> = query.query_row([app.0], |row| row.get(0)).optional()?;
     Ok(newest.flatten().map(ReleaseVersion))

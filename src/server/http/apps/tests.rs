@@ -104,7 +104,7 @@ impl Platform {
         };
         let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let mailer = Mailer::new(&Default::default(), &domain, folder.path().join("outbox")).unwrap();
-        let rules = AccountRules { signups: Signups::First, rates: Rates::default(), domain };
+        let rules = AccountRules { signups: Signups::First, rates: Rates::default(), ssh_keys: 50, domain };
         let accounts = Arc::new(Accounts::new(store.clone(), mailer, sealer, rules, Clock::system()).unwrap());
         let mut keys = std::collections::HashMap::new();
         for email in [ANN, BEN, CAT, DAN] {
@@ -549,7 +549,7 @@ async fn a_slug_is_for_whoever_holds_its_signed_address() {
         }
         let request = request.body(Body::empty()).unwrap();
         async {
-            let response = platform.router.clone().oneshot(request).await.unwrap();
+            let response = platform.answer(request).await;
             let status = response.status().as_u16();
             (status, response.into_body().collect().await.unwrap().to_bytes())
         }

@@ -50,6 +50,12 @@ fn paths(rows: &[Row]) -> utoipa::openapi::Paths {
     let mut ids = HashSet::new();
     for row in rows {
         let mut sheet = row.sheet.clone();
+        if row.method != Method::GET {
+            sheet.refuses(403, "One's role does not reach so far, or nobody may now.");
+            sheet.refuses(404, "Something that it names is not there.");
+            sheet.refuses(409, "Something else is going on.");
+            sheet.refuses(422, "It asks for what cannot be.");
+        }
         sheet.refuses(429, "Asked too often; `Retry-After` says when to ask again.");
         sheet.refuses(503, "Not now; the message says why.");
         let mut operation = sheet.operation;

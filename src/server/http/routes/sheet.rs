@@ -67,7 +67,7 @@ impl Sheet {
     pub fn answers(&mut self, status: u16, content_type: &str, schema: impl Into<RefOr<Schema>>) {
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let response = ResponseBuilder::new().description(phrase(status)).content(content_type, content);
-        self.respond(status, response.build());
+        self.operation.responses.responses.insert(status.to_string(), response.build().into());
     }
 
     /// It refuses with the envelope of refusals.
@@ -82,7 +82,7 @@ impl Sheet {
         self.respond(101, ResponseBuilder::new().description("The connection speaks WebSocket from here.").build());
     }
 
-    /// The first description of a status stays.
+    /// What describes a status more closely came first.
     fn respond(&mut self, status: u16, response: Response) {
         self.operation.responses.responses.entry(status.to_string()).or_insert_with(|| response.into());
     }

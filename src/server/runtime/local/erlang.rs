@@ -8,8 +8,8 @@
 //!
 //! Between replicas nobody asks an `epmd`. The node itself listens on its app's one port ([`super::dist_ports`]), on its
 //! replica's own loopback address, and takes that port for its peers' too (`-erl_epmd_port`, OTP 23.1 or newer; older
-//! ones run as before and do not find each other). That flag is for the replica's first program only, so the entrypoint
-//! adds it: a second node beside it cannot have the same port.
+//! ones run as before and do not find each other). That flag is for the replica's first node only, so the entrypoint
+//! adds it and the node forgets it at its start: a second node beside it cannot have the same port.
 //!
 //! Whoever names the node or its address differently in the config is left alone, and clusters by means of their own.
 

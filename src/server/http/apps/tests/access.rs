@@ -1,67 +1,203 @@
-//! Who may do what: every route of an app for everybody.
+//! Who may do what: every route of the door for everybody.
 
 use super::*;
 use crate::server::domain::Role;
 
-/// Method, path below the app, a body that is right, and the least role that may. In an order in which each can be
-/// tried after the one before.
-fn table() -> Vec<(&'static str, &'static str, Value, Role)> {
-    use Role::{Collaborator, Owner, Viewer};
+/// Whom a route answers.
+#[derive(Debug, Clone, Copy)]
+enum For {
+    /// Whoever asks; credentials are not looked at.
+    Everybody,
+    /// Whoever gives a password.
+    Password,
+    /// Whoever has an account.
+    SignedIn,
+    /// Whoever has this role in the app, or a higher one.
+    Role(Role),
+}
+
+/// Who asks. Another principal is a line here, in [`Asker::credentials`] and in [`due`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Asker {
+    Nobody,
+    ExpiredKey,
+    Another,
+    Viewer,
+    Collaborator,
+    Owner,
+}
+
+/// What has to come of it.
+#[derive(Debug, PartialEq)]
+enum Due {
+    Passes,
+    Unauthorized,
+    /// As if there were no such app.
+    Absent,
+    Forbidden,
+}
+
+impl Asker {
+    /// In the order in which they ask: the owner's last request is the app's end.
+    const ALL: [Self; 6] =
+        [Self::Nobody, Self::ExpiredKey, Self::Another, Self::Viewer, Self::Collaborator, Self::Owner];
+
+    fn email(self) -> &'static str {
+        match self {
+            Self::Nobody | Self::Another => CAT,
+            Self::Viewer => DAN,
+            Self::Collaborator => BEN,
+            Self::Owner | Self::ExpiredKey => ANN,
+        }
+    }
+
+    fn credentials(self, platform: &Platform) -> Option<String> {
+        match self {
+            Self::Nobody => None,
+            Self::ExpiredKey => Some(format!("{}:{EXPIRED}", self.email())),
+            _ => Some(format!("{}:{}", self.email(), platform.keys[self.email()])),
+        }
+    }
+}
+
+/// The whole rule.
+fn due(route: For, asker: Asker) -> Due {
+    let role = match asker {
+        Asker::Owner => Some(Role::Owner),
+        Asker::Collaborator => Some(Role::Collaborator),
+        Asker::Viewer => Some(Role::Viewer),
+        Asker::Another | Asker::Nobody | Asker::ExpiredKey => None,
+    };
+    let known = !matches!(asker, Asker::Nobody | Asker::ExpiredKey);
+    match route {
+        For::Everybody => Due::Passes,
+        // Nobody here has a password.
+        For::Password => Due::Unauthorized,
+        For::SignedIn | For::Role(_) if !known => Due::Unauthorized,
+        For::SignedIn => Due::Passes,
+        For::Role(least) => match role {
+            None => Due::Absent,
+            Some(role) if role < least => Due::Forbidden,
+            Some(_) => Due::Passes,
+        },
+    }
+}
+
+const EXPIRED: &str = "0b5f9d2e-9c4e-4c33-8f4e-2f4bd5a0a5b1";
+
+/// Every route: method, path, a body that is right (or that the right person is refused for itself), and whom it is
+/// for. Those of an app are in an order in which each can be tried after the one before.
+fn table() -> Vec<(&'static str, &'static str, Value, For)> {
+    let below = below_an_app().into_iter().map(|(method, path, body, least)| (method, path, body, For::Role(least)));
+    let elsewhere = elsewhere().into_iter().map(|(method, path, whom)| match whom {
+        For::Password => (method, path, json!({"new_password": "a long enough one"}), whom),
+        _ => (method, path, json!(null), whom),
+    });
+    elsewhere.chain(below).collect()
+}
+
+/// Those that are no app's. Without a body each does nothing, or no harm.
+fn elsewhere() -> Vec<(&'static str, &'static str, For)> {
+    use For::{Everybody, Password, SignedIn};
     vec![
-        ("GET", "", json!(null), Viewer),
-        ("GET", "/status", json!(null), Viewer),
-        ("GET", "/releases", json!(null), Viewer),
-        ("GET", "/releases/{which}", json!(null), Viewer),
-        ("GET", "/logs", json!(null), Viewer),
-        ("GET", "/domains", json!(null), Viewer),
-        ("GET", "/permissions", json!(null), Viewer),
-        ("GET", "/activity", json!(null), Viewer),
-        ("GET", "/configs", json!(null), Collaborator),
-        ("GET", "/ssh_ip", json!(null), Collaborator),
-        ("POST", "/configs", json!({"configs": {"A": "1"}}), Collaborator),
-        ("DELETE", "/configs", json!({"key": "A"}), Collaborator),
-        ("POST", "/configs/copy", json!({"from": "hill"}), Collaborator),
-        ("POST", "/releases/{which}/rollback", json!(null), Collaborator),
-        ("PUT", "/scale", json!({"replicas": 1}), Collaborator),
-        ("PUT", "/restart", json!(null), Collaborator),
-        ("POST", "/cookie", json!(null), Collaborator),
-        ("GET", "/observer", json!(null), Collaborator),
-        ("GET", "/observer/node", json!(null), Collaborator),
-        ("DELETE", "/pods/{pod}", json!(null), Collaborator),
-        ("PUT", "/stack", json!({"stack": "debian-12"}), Collaborator),
-        ("GET", "/exec", json!(null), Collaborator),
-        ("GET", "/tunnel", json!(null), Collaborator),
-        ("GET", "/releases/migrate-command", json!(null), Collaborator),
-        ("GET", "/observer-commands", json!(null), Collaborator),
-        ("POST", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
-        ("DELETE", "/domains", json!({"fqdn": "hill.test"}), Collaborator),
-        ("GET", "/canaries", json!(null), Viewer),
-        ("PUT", "/canaries", json!({"canary": "dell", "weight": 5}), Collaborator),
-        ("DELETE", "/canaries/{canary}", json!(null), Collaborator),
-        ("PUT", "/maintenance", json!({"enable": true}), Collaborator),
-        ("POST", "/permissions", json!({"email": CAT, "role": "VIEWER"}), Owner),
-        ("DELETE", "/permissions", json!({"email": CAT}), Owner),
-        ("PATCH", "", json!({"unique_name": "vale"}), Owner),
-        ("PUT", "", json!({"unique_name": "vale"}), Owner),
-        ("DELETE", "", json!(null), Owner),
+        ("GET", "/healthz", Everybody),
+        ("GET", "/api/openapi.json", Everybody),
+        ("GET", "/slugs/{file}", Everybody),
+        ("POST", "/api/signup", Everybody),
+        ("POST", "/api/users", Everybody),
+        ("GET", "/api/validate_email", Everybody),
+        ("POST", "/api/users/email/confirm", Everybody),
+        ("POST", "/api/users/email/revoke", Everybody),
+        ("PUT", "/api/users/reset_password", Everybody),
+        ("POST", "/api/users/reset_password", Everybody),
+        ("PUT", "/api/users/reconfirm_email", Everybody),
+        ("GET", "/api/login", Password),
+        ("PATCH", "/api/users", Password),
+        ("POST", "/api/api_keys", Password),
+        ("GET", "/api/users", SignedIn),
+        ("DELETE", "/api/users/destroy", SignedIn),
+        ("POST", "/api/users/email", SignedIn),
+        ("PATCH", "/api/users/change_password", SignedIn),
+        ("POST", "/api/api_keys/regenerate", SignedIn),
+        ("GET", "/api/ssh_keys", SignedIn),
+        ("POST", "/api/ssh_keys", SignedIn),
+        ("DELETE", "/api/ssh_keys", SignedIn),
+        ("DELETE", "/api/ssh_keys/{id}", SignedIn),
+        ("DELETE", "/api/mfa", SignedIn),
+        ("POST", "/api/mfa/start", SignedIn),
+        ("POST", "/api/mfa/verify", SignedIn),
+        ("POST", "/api/mfa/recovery_codes", SignedIn),
+        ("GET", "/api/payment_methods", SignedIn),
+        ("PUT", "/api/payment_methods", SignedIn),
+        ("POST", "/api/upgrade", SignedIn),
+        ("GET", "/api/apps", SignedIn),
+        ("POST", "/api/apps", SignedIn),
     ]
 }
 
-/// Every method and path below `/api/apps/{app}` in the router's own list.
-fn below_an_app() -> Vec<(String, String)> {
-    let rows = routes().rows().to_vec().into_iter();
-    let below =
-        rows.filter_map(|row| Some((row.method.to_string(), row.path.strip_prefix("/api/apps/{app}")?.to_owned())));
-    let mut found: Vec<_> = below.collect();
-    found.sort();
-    found
+fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
+    use Role::{Collaborator, Owner, Viewer};
+    vec![
+        ("GET", "/api/apps/{app}", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/status", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/releases", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/releases/{which}", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/logs", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/domains", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/permissions", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/activity", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/configs", json!(null), Collaborator),
+        ("POST", "/api/apps/{app}/configs", json!({"configs": {"A": "1"}}), Collaborator),
+        ("DELETE", "/api/apps/{app}/configs", json!({"key": "A"}), Collaborator),
+        ("POST", "/api/apps/{app}/configs/copy", json!({"from": "hill"}), Collaborator),
+        ("POST", "/api/apps/{app}/releases/{which}/rollback", json!(null), Collaborator),
+        ("PUT", "/api/apps/{app}/scale", json!({"replicas": 1}), Collaborator),
+        ("PUT", "/api/apps/{app}/restart", json!(null), Collaborator),
+        ("POST", "/api/apps/{app}/cookie", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/observer", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/observer/node", json!(null), Collaborator),
+        ("DELETE", "/api/apps/{app}/pods/{pod}", json!(null), Collaborator),
+        ("PUT", "/api/apps/{app}/stack", json!({"stack": "debian-12"}), Collaborator),
+        ("GET", "/api/apps/{app}/exec", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/tunnel", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/releases/migrate-command", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/observer-commands", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/ssh_ip", json!(null), Collaborator),
+        ("POST", "/api/apps/{app}/domains", json!({"fqdn": "hill.test"}), Collaborator),
+        ("DELETE", "/api/apps/{app}/domains", json!({"fqdn": "hill.test"}), Collaborator),
+        ("GET", "/api/apps/{app}/canaries", json!(null), Viewer),
+        ("PUT", "/api/apps/{app}/canaries", json!({"canary": "dell", "weight": 5}), Collaborator),
+        ("DELETE", "/api/apps/{app}/canaries/{canary}", json!(null), Collaborator),
+        ("PUT", "/api/apps/{app}/maintenance", json!({"enable": true}), Collaborator),
+        ("POST", "/api/apps/{app}/permissions", json!({"email": CAT, "role": "VIEWER"}), Owner),
+        ("DELETE", "/api/apps/{app}/permissions", json!({"email": CAT}), Owner),
+        ("PATCH", "/api/apps/{app}", json!({"unique_name": "vale"}), Owner),
+        ("PUT", "/api/apps/{app}", json!({"unique_name": "vale"}), Owner),
+        ("DELETE", "/api/apps/{app}", json!(null), Owner),
+    ]
 }
 
 #[test]
 fn every_route_has_a_row() {
-    let mut rows: Vec<_> = table().iter().map(|row| (row.0.to_owned(), row.1.to_owned())).collect();
+    let mut rows: Vec<_> = table().iter().map(|row| (row.0.to_owned(), row.1)).collect();
+    let mut listed: Vec<_> = routes().rows().iter().map(|row| (row.method.to_string(), row.path)).collect();
     rows.sort();
-    assert_eq!(rows, below_an_app());
+    listed.sort();
+    assert_eq!(rows, listed, "the permission table (left) and the door's list of routes (right)");
+}
+
+#[tokio::test]
+async fn what_is_described_as_public_is_what_everybody_may() {
+    let platform = Platform::new().await;
+    let document = platform.ask(ANN, "GET", "/api/openapi.json", json!(null)).await.1;
+    for (method, path, _, whom) in table() {
+        let schemes = match whom {
+            For::Everybody => json!([]),
+            For::Password => json!([{"password": []}]),
+            For::SignedIn | For::Role(_) => json!([{"apiKey": []}]),
+        };
+        assert_eq!(document["paths"][path][method.to_lowercase()]["security"], schemes, "{method} {path}");
+    }
 }
 
 #[tokio::test]
@@ -73,50 +209,84 @@ async fn everybody_may_what_their_role_may_and_no_more() {
     for app in ["hill", "dell"] {
         platform.ann("POST", &format!("/api/apps/{app}/permissions"), json!({"email": BEN})).await;
     }
-    for (who, role) in
-        [(CAT, None), (DAN, Some(Role::Viewer)), (BEN, Some(Role::Collaborator)), (ANN, Some(Role::Owner))]
-    {
+    expired_key(&platform).await;
+    for asker in Asker::ALL {
         // Cat's role is given and taken by the owner's rows, so the viewer is Dan; two people may have one.
-        if who == DAN {
+        if asker == Asker::Viewer {
             platform.ann("POST", "/api/apps/hill/permissions", json!({"email": DAN, "role": "VIEWER"})).await;
         }
-        if who == ANN {
+        if asker == Asker::Owner {
             platform.ann("DELETE", "/api/apps/hill/permissions", json!({"email": DAN})).await;
         }
-        for (method, path, body, least) in table() {
-            let pods = platform.ann("GET", "/api/apps/hill/status", json!(null)).await;
-            let pod = pods["pods"][0]["name"].as_str().unwrap().to_owned();
-            let path = path
-                .replace("{which}", "1")
-                .replace("{pod}", &pod)
-                .replace("{canary}", "dell")
-                .replace("/logs", "/logs?follow=False")
-                .replace("/tunnel", "/tunnel?port=4000");
-            let response = platform.send(who, method, &format!("/api/apps/hill{path}"), body.clone()).await;
-            let status = response.status().as_u16();
-            let text = response.into_body().collect().await.unwrap().to_bytes();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let seen = format!("{who} {method} {path}: {status} {text}");
-            match role {
-                None => {
-                    let absent = platform.ask(who, method, &format!("/api/apps/dale{path}"), body).await.1;
-                    assert_eq!((status, &text), (404, &absent.to_string().replace("`dale`", "`hill`")), "{seen}");
-                }
-                Some(role) if role < least => {
-                    let needs = format!("your role in `hill` is {}: ", role.as_str());
-                    assert!(status == 403 && text.contains(&needs) && text.contains(least.as_str()), "{seen}");
-                }
-                // What runs here is no node, whoever asks.
-                Some(_) if path.starts_with("/observer") && text.contains("replica") => {}
-                // A name cannot be changed, whoever asks.
-                Some(_) if text.contains("unique_name") && text.contains("cannot be changed") => {}
-                // A WebSocket is asked for otherwise; who may not come in is told that before.
-                Some(_) if status == 426 => assert!(text.contains("WebSocket"), "{seen}"),
-                Some(_) => assert!(status < 300, "{seen}"),
-            }
+        for row in table() {
+            check(&platform, asker, row).await;
         }
     }
     assert_eq!(platform.refused("GET", "/api/apps/hill", json!(null)).await.0, 404, "the owner's last row was its end");
+}
+
+async fn check(platform: &Platform, asker: Asker, (method, path, body, whom): (&str, &str, Value, For)) {
+    let path = match path.contains("{pod}") {
+        true => path.replace("{pod}", &healthy_pod(platform).await),
+        false => path.to_owned(),
+    };
+    let path = path.replace("{which}", "1").replace("{canary}", "dell").replace(['{', '}'], "");
+    let path = path.replace("/logs", "/logs?follow=False").replace("/tunnel", "/tunnel?port=4000");
+    let (status, text) = ask(platform, asker, method, &path.replacen("/apps/app", "/apps/hill", 1), &body).await;
+    let seen = format!("{asker:?} {method} {path}: {status} {text}");
+    match due(whom, asker) {
+        // Refused for what is asked, not for who asks. `/slugs` has a lock of its own: the signature.
+        Due::Passes => assert!(!matches!(status, 401 | 405) && (status != 403 || path.starts_with("/slugs")), "{seen}"),
+        Due::Unauthorized => assert_eq!(status, 401, "{seen}"),
+        Due::Absent => {
+            let (_, absent) = ask(platform, asker, method, &path.replacen("/apps/app", "/apps/dale", 1), &body).await;
+            assert_eq!((status, &text), (404, &absent.replace("`dale`", "`hill`")), "{seen}");
+        }
+        Due::Forbidden => assert!(status == 403 && text.contains("your role in `hill` is "), "{seen}"),
+    }
+    // What an app's people may do is done; but whoever asks, a name cannot be changed, a WebSocket is asked for otherwise,
+    // and what runs here is no Erlang node.
+    if let (For::Role(_), Due::Passes) = (whom, due(whom, asker)) {
+        let other = text.contains("cannot be changed") || status == 426;
+        let no_node = path.contains("/observer") && status == 404 && text.contains("no such replica is ready");
+        assert!(status < 300 || other || no_node, "{seen}");
+    }
+}
+
+async fn ask(platform: &Platform, asker: Asker, method: &str, path: &str, body: &Value) -> (u16, String) {
+    let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+    if let Some(credentials) = asker.credentials(platform) {
+        let basic = base64::prelude::BASE64_STANDARD.encode(credentials);
+        request = request.header(header::AUTHORIZATION, format!("Basic {basic}"));
+    }
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let response = platform.answer(request.body(body).unwrap()).await;
+    let status = response.status().as_u16();
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A key of Ann's that was good until a second ago.
+async fn expired_key(platform: &Platform) {
+    let ann = platform.store.user_by_email(&crate::server::domain::Email::parse(ANN).unwrap()).await.unwrap().unwrap();
+    let expires_at = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
+    let key = crate::server::store::NewKey { hash: Sha256::digest(EXPIRED).into(), expires_at };
+    platform.store.add_key(ann.0.id, key, 50).await.unwrap();
+}
+
+/// One that a request before this one is not about to end.
+async fn healthy_pod(platform: &Platform) -> String {
+    for _ in 0..1000 {
+        let status = platform.ann("GET", "/api/apps/hill/status", json!(null)).await;
+        let pods = status["pods"].as_array().unwrap();
+        if let [pod] = pods.as_slice()
+            && pod["status"] == "Healthy"
+        {
+            return pod["name"].as_str().unwrap().to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the replica did not become healthy");
 }
 
 #[tokio::test]

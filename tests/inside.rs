@@ -1,0 +1,147 @@
+//! Getting into running replicas from the terminal: programs, consoles, copies, tunnels.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Person, Project, Server, get, wait_until};
+
+/// A process of this test's, which does not outlive it.
+struct Beside(Child);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn pushed(server: &Server, example: &str) -> (Person, Project) {
+    let ada = Person::sign_up(server, "ada@example.com");
+    let project = Project::example(&ada, "example", example);
+    project.push(&ada);
+    (ada, project)
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
+}
+
+#[test]
+fn programs_copies_and_tunnels() {
+    let server = Server::start();
+    let (ada, project) = pushed(&server, "python-hello");
+    let ran = ada.run_in(&project, &["ps:run", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(7), "out\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("err\n"), "{}", ran.stderr);
+    let big = "0123456789abcde\n".repeat(200_000);
+    let ran = ada.run_with_input(&["ps:run", "-a", "example", "--replica", "web.1", "cat"], &big);
+    assert!(ran.code == Some(0) && ran.stdout == big, "{} bytes, {}", ran.stdout.len(), ran.stderr);
+    let ran = ada.run_with_input(&["ssh", "example"], "echo $((6*7)) $HOME; exit 3\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), "42 /app\n"), "{}", ran.stderr);
+    let why = ada.run_in(&project, &["ps:run", "--replica", "web.9", "true"]).fails();
+    assert!(why.contains("web.9"), "{why}");
+    let why = ada.run_in(&project, &["ps:remote_console"]).fails();
+    assert!(why.contains("no console"), "{why}");
+
+    let folder = ada.home().join("tree");
+    std::fs::create_dir_all(folder.join("deep")).unwrap();
+    std::fs::write(folder.join("deep/data"), &big).unwrap();
+    std::fs::write(folder.join("run"), "#!/bin/sh\necho ran\n").unwrap();
+    std::fs::set_permissions(folder.join("run"), PermissionsExt::from_mode(0o755)).unwrap();
+    ada.run(&["cp", "-a", "example", "tree", ":/tmp/copied"]).ok();
+    assert_eq!(ada.run_in(&project, &["ps:run", "/tmp/copied/run"]).ok(), "ran\n");
+    ada.run(&["cp", "-a", "example", ":/tmp/copied", "back"]).ok();
+    assert!(std::fs::read_to_string(ada.home().join("back/deep/data")).unwrap() == big);
+    assert!(std::fs::metadata(ada.home().join("back/run")).unwrap().permissions().mode() & 0o111 != 0);
+    let why = ada.run(&["cp", "-a", "example", ":/tmp/nothing", "here"]).fails();
+    assert!(why.contains("nothing") && !ada.home().join("here").exists(), "{why}");
+
+    let port = ada.run_in(&project, &["ps:run", "printenv", "PORT"]).ok();
+    let mut command = ada.command(env!("CARGO_BIN_EXE_gigalixir"));
+    command.args(["ps:forward", &format!("0:{}", port.trim())]).current_dir(project.path()).stdout(Stdio::piped());
+    let mut forward = Beside(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(forward.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split(' ').next().unwrap().parse().unwrap();
+    for _ in 0..3 {
+        let answer = get(address, "example", "/");
+        assert!(answer.status == 200 && answer.body.contains("Hello"), "{}", answer.body);
+    }
+
+    let ben = Person::sign_up(&server, "ben@example.com");
+    ada.run_in(&project, &["access:add", "ben@example.com", "--role", "VIEWER"]).ok();
+    let ran = ben.run(&["ps:run", "-a", "example", "true"]);
+    assert!(ran.code == Some(3) && ran.stderr.contains("VIEWER"), "{:?} {}", ran.code, ran.stderr);
+    let activity = ada.run_in(&project, &["apps:activity"]).ok();
+    assert!(activity.contains("by the API") && activity.contains("ada@example.com"), "{activity}");
+}
+
+#[test]
+fn a_release_is_driven_from_inside() {
+    let server = Server::start();
+    let (ada, project) = pushed(&server, "elixir-release");
+    let run = |args: &[&str]| ada.run_in(&project, args).ok();
+    let cookie = run(&["ps:run", "cat", "/kube-env-vars/ERLANG_COOKIE"]);
+    for spelling in ["distillery-eval", "distillery_eval"] {
+        let seen = run(&["ps:run", "gigalixir_run", spelling, "--", "Node.get_cookie()"]);
+        assert_eq!(last_line(&seen), cookie.trim(), "{seen}");
+    }
+    let node = run(&["ps:run", "printenv", "RELEASE_NODE"]);
+    assert_eq!(
+        last_line(&run(&["ps:run", "gigalixir_run", "distillery-eval", "--", "node()."])).trim_matches('\''),
+        node.trim()
+    );
+    assert_eq!(last_line(&run(&["ps:distillery", "rpc", "IO.puts(6 * 7)"])), "42");
+    assert_eq!(last_line(&run(&["ps:run", "/opt/gigalixir/run-cmd", "rpc", "IO.puts(6 * 7)"])), "42");
+    assert!(run(&["ps:migrate"]).contains("does not use Ecto"));
+    assert!(run(&["migrate", "-m", "nothing"]).contains("no application nothing"));
+    assert!(run(&["ps:run", "epmd", "-names"]).contains("at port"));
+    attaches(&ada, &project, node.trim());
+}
+
+#[test]
+fn a_mix_project_is_driven_from_inside() {
+    let server = Server::start();
+    let (ada, project) = pushed(&server, "elixir-mix");
+    let node = ada.run_in(&project, &["ps:run", "printenv", "MY_NODE_NAME"]).ok();
+    let seen = ada.run_in(&project, &["ps:run", "gigalixir_run", "distillery-eval", "--", "node()"]).ok();
+    assert_eq!(last_line(&seen), node.trim(), "{seen}");
+    attaches(&ada, &project, node.trim());
+}
+
+/// Opens a console on a real terminal and asks the node who it is.
+fn attaches(ada: &Person, project: &Project, node: &str) {
+    let client = env!("CARGO_BIN_EXE_gigalixir");
+    let mut command = ada.command("script");
+    command.args(["-qec", &format!("{client} ps:remote_console"), "/dev/null"]).current_dir(project.path());
+    command.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut console = Beside(command.spawn().expect("script, of bsdutils"));
+    let (mut stdin, mut stdout) = (console.0.stdin.take().unwrap(), console.0.stdout.take().unwrap());
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = stdout.read(&mut piece) {
+            let _ = tell.send(String::from_utf8_lossy(&piece[..count]).into_owned());
+        }
+    });
+    let mut seen = String::new();
+    let mut read_until = |wanted: &str| {
+        let begun = Instant::now();
+        while !seen.contains(wanted) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{wanted} did not come, but {seen:?}");
+            seen.extend(told.recv_timeout(Duration::from_millis(200)));
+        }
+    };
+    read_until(&format!("iex({node})1>"));
+    stdin.write_all(b"IO.puts(\"it is \" <> inspect(6 * 7))\r").unwrap();
+    read_until("it is 42");
+    drop(console);
+    // What was left of it in the replica is gone with it.
+    wait_until("the console's end", Duration::from_secs(30), || {
+        let left = ada.run_in(project, &["ps:run", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]).ok();
+        !left.contains("remsh")
+    });
+}
