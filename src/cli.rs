@@ -136,7 +136,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "drains:remove",
         ],
     ),
-    ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill"]),
+    ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill", "ps:observer", "cluster:cookie:rotate"]),
     (
         "Jobs",
         &["run", "jobs", "jobs:info", "jobs:logs", "jobs:stop", "jobs:schedule", "jobs:schedules", "jobs:unschedule"],

@@ -19,6 +19,11 @@ fn elixir_release() {
 }
 
 #[test]
+fn elixir_cluster() {
+    answers("elixir-cluster", "I am example@127.64.");
+}
+
+#[test]
 fn elixir_mix() {
     answers("elixir-mix", "Hello");
 }

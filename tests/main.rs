@@ -14,6 +14,7 @@ mod accounts;
 mod acme;
 mod api;
 mod apps;
+mod cluster;
 mod crash;
 mod deploys;
 mod drains;

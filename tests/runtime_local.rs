@@ -57,7 +57,7 @@ impl OnThisMachine {
     async fn start(&mut self) {
         let logs = collect(self.capacity, self.log.clone());
         let program = PathBuf::from(env!("CARGO_BIN_EXE_gigalixir"));
-        let config = LocalConfig { dir: self.replicas(), program };
+        let config = LocalConfig { dir: self.replicas(), program, directory: None };
         let slugs = Arc::new(Folder(self.data.path().join("slugs")));
         self.local = Some(Local::start(config, slugs, logs).await.unwrap());
     }

@@ -93,6 +93,15 @@ pub struct Pod {
     pub restarts: u32,
     /// RFC 3339.
     pub started_at: Option<String>,
+    /// Its Erlang node, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The nodes that it is connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sees: Option<Vec<String>>,
+    /// What is wrong between it and the other nodes of its app, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// How it ended the last time, empty when it never did.
     #[serde(rename = "lastState")]
     pub last_state: LastState,
@@ -180,7 +189,7 @@ pub struct Maintenance {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Activity {
-    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `stack`, `domain`, `access`, `maintenance`, `canary`.
+    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `cookie`, `cluster`, `stack`, `domain`, `access`, `maintenance`, `canary`.
     pub kind: String,
     /// What, for people.
     pub summary: String,

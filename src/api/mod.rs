@@ -15,6 +15,7 @@ pub mod inside;
 pub mod job;
 pub mod log;
 pub mod mfa;
+pub mod observer;
 pub mod release;
 pub mod replica;
 pub mod ssh;

@@ -13,6 +13,7 @@ pub mod git;
 pub mod host;
 pub mod http;
 pub mod netrc;
+pub mod observer;
 pub mod output;
 pub mod prompt;
 pub mod ssh;

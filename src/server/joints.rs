@@ -14,18 +14,22 @@ use super::actions::ActionError;
 use super::actions::account::Accounts;
 use super::actions::apps::{Apps, Repositories};
 use super::builder::GitSource;
-use super::deployer::{AppLog, Drains};
-use super::domain::{AppName, Backend, Email, SlugDigest};
+use super::cluster::{Member, Members};
+use super::deployer::{AppLog, Deployer, Drains};
+use super::domain::{AppName, Backend, Email, Instance, SlugDigest};
 use super::http::auth::basic;
 use super::http::git::{Admits, Refusal};
 use super::http::{self as door};
 use super::logs::Logs;
+use super::nodes::{Replica, World};
 use super::receiver::Receiver;
-use super::releases::Seals;
+use super::releases::{Releases, Seals};
 use super::router::{Guest, Inflight, Place, Portal, Router};
-use super::runtime::{RuntimeError, SlugSource};
+use super::runtime::session::Stream;
+use super::runtime::{Runtime, RuntimeError, SlugSource};
 use super::seal::Sealer;
 use super::slugs::Slugs;
+use super::store::Store;
 use super::tls::{Secured, Serves, Tls};
 
 /// Secrets of releases are sealed with the platform's key.
@@ -38,6 +42,65 @@ impl Seals for Sealed {
 
     fn unseal(&self, context: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         self.0.unseal(context, sealed).ok()
+    }
+}
+
+/// Replicas are told of each other by the deployer, and are let in by the keys that their app's releases carry.
+pub(super) struct AppMembers {
+    pub(super) store: Store,
+    pub(super) releases: Releases,
+    pub(super) deployer: Deployer,
+}
+
+#[async_trait]
+impl Members for AppMembers {
+    async fn key(&self, app: &AppName) -> Option<String> {
+        let app = self.store.app_by_name(app).await.ok()?;
+        Some(self.releases.secrets(app.id).await.ok()?.app_key)
+    }
+
+    fn ready(&self, app: &AppName) -> Vec<Member> {
+        let member = |instance: Instance| {
+            let ip = instance.node?.ip();
+            let process = instance.workload.process.to_string();
+            Some(Member { name: instance.name, ip, process, release: instance.release.0 })
+        };
+        self.deployer.ready(app).into_iter().filter_map(member).collect()
+    }
+}
+
+/// Nodes are replicas that the deployer made ready, reached through the runtime; people hear of them in the app's log and
+/// in its activity.
+pub(super) struct AppNodes {
+    pub(super) store: Store,
+    pub(super) deployer: Deployer,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) logs: Logs,
+}
+
+#[async_trait]
+impl World for AppNodes {
+    fn replicas(&self, app: &AppName) -> Vec<Replica> {
+        let replica = |(instance, cookies): (Instance, Vec<String>)| {
+            let label = format!("{}.{}", instance.workload.process, instance.index);
+            let run = format!("{:?}", instance.started_at);
+            Some(Replica { name: instance.name, label, node: instance.node?, run, cookies })
+        };
+        self.deployer.nodes(app).into_iter().filter_map(replica).collect()
+    }
+
+    async fn connect(&self, replica: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        self.runtime.connect(replica, port).await
+    }
+
+    async fn tell(&self, app: &AppName, what: String) {
+        tracing::info!(app.name = %app, "{what}");
+        self.logs.platform(app, &what);
+        if let Ok(row) = self.store.app_by_name(app).await
+            && let Err(error) = self.store.record_cluster(row.id, what).await
+        {
+            tracing::error!(app.name = %app, error = %error, "an event could not be recorded");
+        }
     }
 }
 

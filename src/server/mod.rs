@@ -12,13 +12,16 @@ pub mod mail;
 pub mod seal;
 pub mod store;
 
+pub mod beam;
 pub mod builder;
+pub mod cluster;
 pub mod confine;
 pub mod deployer;
 pub mod drains;
 pub mod jobs;
 pub mod logs;
 pub mod metering;
+pub mod nodes;
 pub mod receiver;
 pub mod releases;
 pub mod router;

@@ -1,6 +1,8 @@
 //! The platform as one value: the only place that names concrete types and connects them. It comes up in the order of
 //! [`Platform::start`] and goes down the other way round: doors, operations, visitors, logs.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use super::actions::account::Accounts;
 use super::actions::apps::{self, Apps};
 use super::builder::{BubblewrapSandbox, Builder};
 use super::clock::Clock;
+use super::cluster;
 use super::config::{ServerConfig, TlsMode};
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
@@ -23,12 +26,14 @@ use super::drains::Drains;
 use super::http::{self, Doors, git};
 use super::jobs::{self, Jobs};
 use super::joints::{
-    AppFolders, AppLogs, Certificates, Draining, Gate, PackRepositories, Reception, Sealed, SlugShelf,
+    AppFolders, AppLogs, AppMembers, AppNodes, Certificates, Draining, Gate, PackRepositories, Reception, Sealed,
+    SlugShelf,
 };
 use super::listen::Sockets;
 use super::logs::Logs;
 use super::mail::Mailer;
 use super::metering::Metering;
+use super::nodes::Nodes;
 use super::pipeline::{self, Pipeline};
 use super::receiver::Receiver;
 use super::releases::Releases;
@@ -73,6 +78,8 @@ struct Rooms {
     runtime: Arc<dyn Runtime>,
     stacks: (Stack, Vec<Stack>),
     lines: JoinHandle<()>,
+    directory: Option<cluster::Directory>,
+    nodes: Nodes,
 }
 
 impl Platform {
@@ -88,13 +95,15 @@ impl Platform {
             config.https = https.local_addr()?;
         }
 
-        let rooms = connect(&config).await?;
+        let mut rooms = connect(&config).await?;
         let (store, runtime) = (rooms.store.clone(), rooms.runtime.clone());
         let metering = Metering::start(store, runtime, Clock::system(), settings::price(&config)).await?;
         let pipeline = pipeline(&config, &rooms)?;
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
         rooms.jobs.start().await?;
+        tell_members(&mut rooms);
+        watch_nodes(&rooms).await?;
 
         let visitors_closed = CancellationToken::new();
         let mut visitors = vec![rooms.router.serve(http, visitors_closed.clone())];
@@ -165,7 +174,9 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         jobs::Output::open(&data.join("jobs"), config.jobs.output_kib * 1024).context("opening the jobs' output")?;
     output.recover(&store).await?;
     let (spoken, lines) = lines(&logs, &output);
-    let chosen = runtimes::start(config, Arc::new(SlugShelf(slugs.clone())), spoken.clone()).await?;
+    let directory = open_directory(data);
+    let shelf = Arc::new(SlugShelf(slugs.clone()));
+    let chosen = runtimes::start(config, shelf, spoken.clone(), directory.as_ref()).await?;
     let (runtime, stacks) = (chosen.runtime, chosen.stacks);
     let parts = jobs::Rooms {
         store: store.clone(),
@@ -192,7 +203,61 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let router = Router::behind(Some(Arc::new(portal)), settings::router(config), deployer.routes());
     // Nothing was put there before.
     let _ = draining.0.set(router.inflight());
-    Ok(Rooms { store, sealer, releases, receiver, slugs, logs, drains, jobs, deployer, router, tls, runtime, stacks, lines })
+    let nodes = Nodes::new(Arc::new(AppNodes {
+        store: store.clone(),
+        deployer: deployer.clone(),
+        runtime: runtime.clone(),
+        logs: logs.clone(),
+    }));
+    Ok(Rooms {
+        store,
+        sealer,
+        releases,
+        receiver,
+        slugs,
+        logs,
+        drains,
+        jobs,
+        deployer,
+        router,
+        tls,
+        runtime,
+        stacks,
+        lines,
+        directory,
+        nodes,
+    })
+}
+
+/// Without it replicas run and are not told of each other.
+fn open_directory(data: &Path) -> Option<cluster::Directory> {
+    let opened = cluster::Directory::open(data).inspect_err(|error| {
+        tracing::warn!("replicas of one app will NOT find each other: {error}");
+    });
+    let directory = opened.ok()?;
+    if let Some(why) = &directory.without_https {
+        tracing::info!(
+            "Replicas ask for each other at {}: port 443 there cannot be had ({why}). libcluster before 3.3 knows no \
+             other.",
+            directory.address
+        );
+    }
+    Some(directory)
+}
+
+/// Begins to tell replicas of each other: as soon as it is known who is ready.
+fn tell_members(rooms: &mut Rooms) {
+    let Some(directory) = rooms.directory.take() else { return };
+    let (store, releases, deployer) = (rooms.store.clone(), rooms.releases.clone(), rooms.deployer.clone());
+    directory.serve(Arc::new(AppMembers { store, releases, deployer }), CancellationToken::new());
+}
+
+/// Begins to look at how Erlang nodes see each other.
+async fn watch_nodes(rooms: &Rooms) -> anyhow::Result<()> {
+    let events = rooms.runtime.watch();
+    let running: BTreeSet<_> = rooms.runtime.instances().await?.into_iter().map(|one| one.workload.app).collect();
+    rooms.nodes.watch(running.into_iter().collect(), events, CancellationToken::new());
+    Ok(())
 }
 
 /// Where the replicas' lines go, and the task that carries them into the log.
@@ -251,6 +316,7 @@ async fn doors(
         logs: rooms.logs.clone(),
         drains: rooms.drains.clone(),
         tls: rooms.tls.clone(),
+        nodes: rooms.nodes.clone(),
         repositories: Arc::new(folders),
         slugs: rooms.slugs.clone(),
         clock: Clock::system(),

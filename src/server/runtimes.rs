@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::mpsc;
 
+use super::cluster;
 use super::config::{RuntimeChoice, ServerConfig};
 use super::domain::{LogLine, Stack, WorkloadId};
 use super::runtime::docker::{Docker, DockerConfig};
-use super::runtime::local::{Local, LocalConfig};
+use super::runtime::local::{Directory, Local, LocalConfig};
 use super::runtime::moving::Moving;
 use super::runtime::{Runtime, SlugSource};
 use super::stacks::{self, Definition};
@@ -26,11 +27,16 @@ pub(super) struct Chosen {
 }
 
 /// Starts the runtime that the operator chose, and beside it the one that still has something of an earlier start.
-pub(super) async fn start(config: &ServerConfig, slugs: Arc<dyn SlugSource>, lines: Lines) -> anyhow::Result<Chosen> {
+pub(super) async fn start(
+    config: &ServerConfig,
+    slugs: Arc<dyn SlugSource>,
+    lines: Lines,
+    directory: Option<&cluster::Directory>,
+) -> anyhow::Result<Chosen> {
     let (data, machine) = (&config.data_dir, super::settings::machine_stack(Path::new("/etc/os-release")));
     let stacks = stacks::all(config.docker.stacks_dir.as_deref())?;
     let docker = || Docker::start(docker_config(config, &stacks), slugs.clone(), lines.clone());
-    let local = || Local::start(local_config(data), slugs.clone(), lines.clone());
+    let local = || Local::start(local_config(data, directory), slugs.clone(), lines.clone());
     let chosen = match config.runtime {
         RuntimeChoice::Auto if Docker::has(&config.docker.socket, image(&stacks, &machine)).await => {
             RuntimeChoice::Docker
@@ -83,8 +89,10 @@ fn docker_config(config: &ServerConfig, stacks: &BTreeMap<Stack, Definition>) ->
     }
 }
 
-fn local_config(data: &Path) -> LocalConfig {
-    LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into() }
+fn local_config(data: &Path, directory: Option<&cluster::Directory>) -> LocalConfig {
+    let directory = directory
+        .map(|directory| Directory { address: directory.address, authority_pem: directory.authority_pem().to_owned() });
+    LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into(), directory }
 }
 
 /// Whether a runtime's folder still has something in it.

@@ -9,6 +9,7 @@ pub mod activity;
 pub mod apps;
 pub mod canary;
 pub mod certs;
+pub mod cluster;
 pub mod compat;
 pub mod config;
 pub mod cp;
@@ -22,6 +23,7 @@ pub mod jobs;
 pub mod logs;
 pub mod maintenance;
 pub mod mfa;
+pub mod observer;
 pub mod ps;
 pub mod releases;
 pub mod run;
@@ -262,6 +264,12 @@ pub enum Command {
     /// Remove a schedule
     #[command(name = "jobs:unschedule")]
     JobsUnschedule(schedules::Remove),
+    /// Look into a replica's Erlang node: processes, tables, ports, applications
+    #[command(name = "ps:observer", visible_alias = "observer")]
+    PsObserver(observer::Observer),
+    /// Give an app another Erlang cookie, and replace every replica at once
+    #[command(name = "cluster:cookie:rotate")]
+    ClusterCookieRotate(cluster::RotateCookie),
     /// Open a shell in a running replica, or run a program there
     #[command(name = "ps:ssh", visible_alias = "ssh")]
     PsSsh(inside::Shell),
@@ -385,6 +393,8 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::JobsSchedule(args) => schedules::add(client, args).await,
         Command::JobsSchedules(args) => schedules::list(client, args).await,
         Command::JobsUnschedule(args) => schedules::remove(client, args).await,
+        Command::PsObserver(args) => observer::observe(client, args).await,
+        Command::ClusterCookieRotate(args) => cluster::rotate_cookie(client, args).await,
         Command::PsSsh(args) => inside::shell(client, args).await,
         Command::PsRun(args) => inside::run(client, args).await,
         Command::PsRemoteConsole(args) => inside::remote_console(client, args).await,

@@ -82,8 +82,24 @@ pub async fn status(client: &Client, args: Status) -> Result<(), Error> {
             return Ok(head);
         }
         let header = ["NAME", "PROCESS", "STATUS", "RELEASE", "COMMIT", "RESTARTS", "SINCE", "LAST END"];
-        Ok(format!("{head}\n\n{}", table(header, status.pods.iter().map(row))))
+        Ok(format!("{head}\n\n{}{}", table(header, status.pods.iter().map(row)), nodes(&status.pods)))
     })
+}
+
+/// Erlang nodes and whom they see; nothing for apps without.
+fn nodes(pods: &[Pod]) -> String {
+    let nodes = pods.iter().filter(|pod| pod.node.is_some() || pod.cluster.is_some());
+    let rows: Vec<_> = nodes
+        .map(|pod| {
+            let sees = pod.sees.as_deref().map(|sees| if sees.is_empty() { "nobody".into() } else { sees.join(" ") });
+            let node = pod.node.clone().unwrap_or_else(|| "?".into());
+            [pod.name.clone(), node, sees.unwrap_or_else(|| "?".into()), pod.cluster.clone().unwrap_or_default()]
+        })
+        .collect();
+    match rows.is_empty() {
+        true => String::new(),
+        false => format!("\n\n{}", table(["NAME", "NODE", "SEES", "TROUBLE"], rows)),
+    }
 }
 
 fn row(pod: &Pod) -> [String; 8] {

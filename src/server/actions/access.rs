@@ -28,6 +28,10 @@ pub(super) enum Action {
     Scale,
     /// Starting replicas anew.
     Restart,
+    /// Another Erlang cookie.
+    Rekey,
+    /// Looking into its nodes, secrets in their memory included.
+    Observe,
     /// Ending one replica, for a new one.
     Kill,
     /// Running commands with its code and config, now or by a schedule, and stopping them.
@@ -65,6 +69,8 @@ impl Action {
             Self::RollBack => (Role::Collaborator, "roll it back"),
             Self::Scale => (Role::Collaborator, "scale it"),
             Self::Restart => (Role::Collaborator, "restart it"),
+            Self::Rekey => (Role::Collaborator, "give it another cookie"),
+            Self::Observe => (Role::Collaborator, "observe its nodes"),
             Self::Kill => (Role::Collaborator, "kill its replicas"),
             Self::RunJobs => (Role::Collaborator, "run jobs of it"),
             Self::SetStack => (Role::Collaborator, "change its stack"),

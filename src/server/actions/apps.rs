@@ -22,6 +22,7 @@ use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessTyp
 use crate::server::drains::Drains;
 use crate::server::jobs::Jobs;
 use crate::server::logs::Logs;
+use crate::server::nodes::Nodes;
 use crate::server::releases::{ReleaseError, Releases};
 use crate::server::slugs::Slugs;
 use crate::server::store::{Glance, Store, StoreError};
@@ -101,6 +102,8 @@ pub struct Rooms {
     pub drains: Drains,
     /// Certificates.
     pub tls: Tls,
+    /// Erlang nodes, as they see each other.
+    pub nodes: Nodes,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
     /// Built apps.

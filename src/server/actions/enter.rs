@@ -149,6 +149,7 @@ mod tests {
             size: Size::from_milli(500),
             index,
             state,
+            node: None,
             address: None,
             restarts: 0,
             started_at: None,

@@ -21,6 +21,7 @@ mod jobs;
 mod logs;
 mod maintenance;
 mod mfa;
+mod observer;
 mod passwords;
 mod payments;
 mod permissions;

@@ -9,6 +9,7 @@ use crate::api::app::{LastState, Pod, Scale, Status, Terminated};
 use crate::server::domain::{
     App, Exit, ExitReason, Instance, InstanceState, ProcessType, ReleaseVersion, Size, User, WorkloadId,
 };
+use crate::server::nodes::{Sight, Trouble};
 use crate::server::store::{StoreError, WorkloadState};
 
 impl Apps {
@@ -19,10 +20,12 @@ impl Apps {
         let instances = self.rooms.deployer.status(&app.name);
         let standing = self.standing(&app).await?;
         let shas = self.shas(&app, &instances).await?;
+        let mut nodes = self.rooms.nodes.of(&app.name).await;
         let mut pods = Vec::new();
         for instance in instances {
             let job = self.rooms.jobs.knows(&instance.workload);
-            pods.push(Pod { status: status(&instance, job, &standing).into(), ..pod(instance, &shas) });
+            let (node, status) = (nodes.remove(&instance.name), status(&instance, job, &standing).into());
+            pods.push(with_node(Pod { status, ..pod(instance, &shas) }, node));
         }
         Ok(Status {
             size: app.formation.size.as_f64(),
@@ -83,6 +86,12 @@ impl Apps {
         Ok(())
     }
 
+    /// Gives the app another Erlang cookie and replaces every replica at once.
+    pub async fn rotate_cookie(&self, user: &User, name: &str) -> Result<(), ActionError> {
+        let app = self.may(user, name, Action::Rekey).await?;
+        Ok(self.rooms.deployer.rotate_cookie(app.id, user.email.to_string()).await?)
+    }
+
     /// Replaces every replica by a new one of the same release, new beside old.
     pub async fn restart(&self, user: &User, name: &str) -> Result<(), ActionError> {
         let app = self.may(user, name, Action::Restart).await?;
@@ -123,9 +132,21 @@ fn pod(instance: Instance, shas: &HashMap<ReleaseVersion, String>) -> Pod {
         status: String::new(),
         version: instance.release.0,
         restarts: instance.restarts,
+        node: None,
+        sees: None,
+        cluster: None,
         started_at: instance.started_at.map(|at| at.to_string()),
         last_state: LastState { terminated: instance.last_exit.map(terminated) },
     }
+}
+
+fn with_node(mut pod: Pod, seen: Option<(Sight, Option<Trouble>)>) -> Pod {
+    let Some((sight, trouble)) = seen else { return pod };
+    if let Sight::Node { name, sees } = sight {
+        (pod.node, pod.sees) = (Some(name), Some(sees));
+    }
+    pod.cluster = trouble.map(|trouble| trouble.to_string());
+    pod
 }
 
 fn terminated(exit: Exit) -> Terminated {

@@ -112,36 +112,50 @@ impl Deployer {
     /// Replaces every replica by a new one of the live release. Without code or replicas there is nothing to do.
     pub async fn restart(&self, app: AppId, by: String) -> Result<(), DeployError> {
         let silent = Progress::silent();
+        self.in_turn(app, &silent, move |this, app| async move { this.restart_now(&app, &by).await }).await
+    }
+
+    /// Gives the app another Erlang cookie, and every replica at once: nodes of two cookies are two clusters, so all new
+    /// ones stand beside all old ones, and visitors go from the one cluster to the other in one step. If the new ones do
+    /// not become healthy, the old ones go on with the old cookie and the next restart brings the new one.
+    pub async fn rotate_cookie(&self, app: AppId, by: String) -> Result<(), DeployError> {
+        let silent = Progress::silent();
         self.in_turn(app, &silent, move |this, app| async move {
-            let rooms = &this.0.rooms;
-            let Some(release) = rooms.releases.live(app.id).await? else { return Ok(()) };
-            let Some(slug) = &release.slug else { return Ok(()) };
-            let rules = HealthRules::new(&release.config, this.0.settings.health_timeout)?;
-            let secrets = rooms.releases.secrets(app.id).await?;
-            let operation = rooms.releases.begin_without_release(app.id, Kind::Restart, &by).await?;
-            let subject = Subject {
-                app: &app.name,
-                domain: &this.0.settings.domain,
-                secrets: &secrets,
-                version: release.version,
-                slug,
-                config: &release.config,
-            };
-            let wanted = workloads(subject, &app.formation, operation.id.0, &rules, this.0.settings.uptime);
-            let plan = plan::renew(&this.0.fleet.serving(&app.name), wanted);
-            let formation = app.formation.clone();
-            let rollout = Rollout {
-                operation,
-                phase: None,
-                plan,
-                formation,
-                deployed: true,
-                timeout: rules.timeout,
-                before_commit: None,
-            };
-            this.roll_out(&app, rollout, &Progress::silent()).await
+            this.0.rooms.releases.rotate_cookie(app.id, by.clone()).await?;
+            this.tell(&app, &format!("{by}: Rotated the Erlang cookie; every replica is replaced at once."));
+            this.restart_now(&app, &by).await
         })
         .await
+    }
+
+    async fn restart_now(&self, app: &App, by: &str) -> Result<(), DeployError> {
+        let rooms = &self.0.rooms;
+        let Some(release) = rooms.releases.live(app.id).await? else { return Ok(()) };
+        let Some(slug) = &release.slug else { return Ok(()) };
+        let rules = HealthRules::new(&release.config, self.0.settings.health_timeout)?;
+        let secrets = rooms.releases.secrets(app.id).await?;
+        let operation = rooms.releases.begin_without_release(app.id, Kind::Restart, by).await?;
+        let subject = Subject {
+            app: &app.name,
+            domain: &self.0.settings.domain,
+            secrets: &secrets,
+            version: release.version,
+            slug,
+            config: &release.config,
+        };
+        let wanted = workloads(subject, &app.formation, operation.id.0, &rules, self.0.settings.uptime);
+        let plan = plan::renew(&self.0.fleet.serving(&app.name), wanted);
+        let formation = app.formation.clone();
+        let rollout = Rollout {
+            operation,
+            phase: None,
+            plan,
+            formation,
+            deployed: true,
+            timeout: rules.timeout,
+            before_commit: None,
+        };
+        self.roll_out(app, rollout, &Progress::silent()).await
     }
 
     /// Ends one replica and puts a new one in its place; a job's is stopped. False if the app has none of that name.

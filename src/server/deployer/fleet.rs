@@ -214,6 +214,17 @@ impl Fleet {
         all
     }
 
+    /// An app's ready instances of serving generations, in the same order.
+    pub(super) fn ready(&self, app: &AppName) -> Vec<Instance> {
+        let serving: HashSet<WorkloadId> = {
+            let apps = self.lock();
+            apps.get(app).map(|fleet| fleet.serving().map(|workload| workload.id.clone()).collect()).unwrap_or_default()
+        };
+        let mut all = self.instances(app);
+        all.retain(|one| one.state == InstanceState::Ready && serving.contains(&one.workload));
+        all
+    }
+
     /// An app's serving generations.
     pub(super) fn serving(&self, app: &AppName) -> Vec<Workload> {
         let apps = self.lock();

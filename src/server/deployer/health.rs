@@ -16,7 +16,7 @@ pub(super) enum Verdict {
     /// Every replica is ready.
     Healthy,
     /// One has ended.
-    Ended(Instance, Exit),
+    Ended(Box<Instance>, Exit),
 }
 
 /// Judges all workloads of one rollout together.
@@ -27,7 +27,7 @@ pub(super) fn judge(rising: &[Workload], instances: &[Instance]) -> Verdict {
     };
     for workload in rising {
         if let Some((instance, exit)) = of(&workload.id).find_map(|i| i.last_exit.clone().map(|exit| (i, exit))) {
-            return Verdict::Ended(instance.clone(), exit);
+            return Verdict::Ended(Box::new(instance.clone()), exit);
         }
     }
     let ready = |workload: &Workload| {

@@ -149,6 +149,25 @@ impl Deployer {
         self.0.fleet.instances(app)
     }
 
+    /// The app's ready replicas of serving generations: those that others of the app may count on.
+    pub fn ready(&self, app: &AppName) -> Vec<Instance> {
+        self.0.fleet.ready(app)
+    }
+
+    /// Who of [`Self::ready`] may be an Erlang node, with what their environment has for cookies, the likeliest first.
+    pub fn nodes(&self, app: &AppName) -> Vec<(Instance, Vec<String>)> {
+        let serving = self.0.fleet.serving(app);
+        let cookies = |instance: &Instance| {
+            let of = serving.iter().find(|workload| workload.id == instance.workload);
+            let names = ["RELEASE_COOKIE", "MY_COOKIE", "ERLANG_COOKIE"];
+            let mut cookies: Vec<String> = names.iter().filter_map(|name| of?.env.get(*name).cloned()).collect();
+            cookies.dedup();
+            cookies
+        };
+        let ready = self.ready(app).into_iter().filter(|instance| instance.node.is_some());
+        ready.map(|instance| (instance.clone(), cookies(&instance))).collect()
+    }
+
     /// Where the replicas are, for those who enter one.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.0.rooms.runtime

@@ -70,6 +70,7 @@ mod tests {
             size: Size::from_milli(500),
             index,
             state,
+            node: None,
             address: Some(([127, 0, 0, 1], 1000 + index as u16).into()),
             restarts: 0,
             started_at: None,

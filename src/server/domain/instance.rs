@@ -22,6 +22,8 @@ pub struct Instance {
     pub state: InstanceState,
     /// Where it listens, as seen from the server; `None` while unknown.
     pub address: Option<SocketAddr>,
+    /// Where those of its app find its Erlang node, should it be one; `None` where nobody can know.
+    pub node: Option<SocketAddr>,
     /// How often it was started anew after it had ended by itself.
     pub restarts: u32,
     /// When its present run began.

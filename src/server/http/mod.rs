@@ -26,6 +26,7 @@ mod logs;
 mod maintenance;
 mod mfa;
 mod not_offered;
+mod observer;
 pub mod origin;
 mod payments;
 mod ps;
@@ -151,6 +152,7 @@ fn routes() -> Routes<Doors> {
         .merge(payments::routes())
         .merge(apps::routes())
         .merge(ps::routes())
+        .merge(observer::routes())
         .merge(config::routes())
         .merge(releases::routes())
         .merge(logs::routes())

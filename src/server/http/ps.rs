@@ -17,6 +17,7 @@ pub(super) fn routes() -> Routes<Doors> {
         .get("/api/apps/{app}/status", status, "tells what runs")
         .put("/api/apps/{app}/scale", scale, "changes counts and size; an empty wish tells how things are")
         .put("/api/apps/{app}/restart", restart, "starts every replica anew")
+        .post("/api/apps/{app}/cookie", rotate_cookie, "gives the app another Erlang cookie and replaces every replica")
         .delete("/api/apps/{app}/pods/{pod}", kill, "ends a replica, for a new one")
 }
 
@@ -44,6 +45,15 @@ async fn restart(
 ) -> Answer<&'static str> {
     apps.restart(&user, &app).await?;
     ok("restarted")
+}
+
+async fn rotate_cookie(
+    State(apps): State<Arc<Apps>>,
+    SignedIn { user, .. }: SignedIn,
+    Segments(app): Segments<String>,
+) -> Answer<&'static str> {
+    apps.rotate_cookie(&user, &app).await?;
+    ok("rotated")
 }
 
 async fn kill(

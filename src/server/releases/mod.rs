@@ -94,6 +94,13 @@ impl Releases {
         self.open(&secrets_context(app), &sealed)
     }
 
+    /// Another Erlang cookie, for replicas that are made from now on.
+    pub async fn rotate_cookie(&self, app: AppId, by: String) -> Result<(), ReleaseError> {
+        let secrets = self.secrets(app).await?.with_new_cookie();
+        let sealed = self.seals.seal(&secrets_context(app), &to_bytes(&secrets)?);
+        Ok(self.store.set_cookie(app, sealed, by).await?)
+    }
+
     /// Every release of an app, newest first.
     pub async fn list(&self, app: AppId) -> Result<Vec<Release>, ReleaseError> {
         self.store.releases_of(app).await?.into_iter().map(|stored| self.release(stored)).collect()

@@ -28,6 +28,11 @@ impl AppSecrets {
             logplex_token: Uuid::new_v4().to_string(),
         }
     }
+
+    /// The same with another cookie.
+    pub(super) fn with_new_cookie(self) -> Self {
+        Self { erlang_cookie: Self::generate().erlang_cookie, ..self }
+    }
 }
 
 impl fmt::Debug for AppSecrets {

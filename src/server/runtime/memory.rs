@@ -63,6 +63,7 @@ impl Memory {
             index,
             state: InstanceState::Starting,
             address: Some(SocketAddr::from(([127, 0, 0, 1], port))),
+            node: None,
             restarts: 0,
             started_at: Some(Timestamp::now()),
             last_exit: None,

@@ -40,6 +40,11 @@ impl Store {
         self.write(move |tx| record(tx, app, "kill", &format!("Kill the replica {replica}."), &by)).await
     }
 
+    /// Records what happened to the app's cluster; nobody did it.
+    pub async fn record_cluster(&self, app: AppId, what: String) -> Result<(), StoreError> {
+        self.write(move |tx| record(tx, app, "cluster", &what, "gigalixir")).await
+    }
+
     /// Records that somebody was in a replica, once they have left.
     pub async fn record_visit(&self, app: AppId, summary: String, by: String) -> Result<(), StoreError> {
         self.write(move |tx| record(tx, app, "enter", &summary, &by)).await

@@ -63,6 +63,17 @@ impl Store {
         .await
     }
 
+    /// The app's sealed secrets with another Erlang cookie.
+    pub async fn set_cookie(&self, id: AppId, sealed: Vec<u8>, by: String) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            if tx.execute("UPDATE apps SET secrets = ?2 WHERE id = ?1", params![id.0, sealed])? == 0 {
+                return Err(StoreError::NotFound);
+            }
+            record(tx, id, "cookie", "Rotate the Erlang cookie.", &by)
+        })
+        .await
+    }
+
     /// What the next build is built on.
     pub async fn set_stack(&self, id: AppId, stack: Stack, by: String) -> Result<(), StoreError> {
         self.write(move |tx| {

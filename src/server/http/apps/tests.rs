@@ -25,8 +25,10 @@ use crate::server::domain::{
 };
 use crate::server::drains::{self, Drains};
 use crate::server::http::*;
+use crate::server::joints::AppNodes;
 use crate::server::logs::{LogLimits, Logs};
 use crate::server::mail::Mailer;
+use crate::server::nodes::Nodes;
 use crate::server::progress::Progress;
 use crate::server::releases::{Keep, Releases, Seals};
 use crate::server::runtime::memory::Memory;

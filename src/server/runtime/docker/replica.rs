@@ -69,6 +69,7 @@ impl Replica {
             index: place.index,
             state: InstanceState::Starting,
             address: None,
+            node: None,
             restarts: 0,
             started_at: None,
             last_exit: None,

@@ -3,14 +3,15 @@
 //! A node that starts distribution starts `epmd` if none answers on its port. On the default port the first app's would
 //! serve the whole machine and die with its sandbox. One per app would not do either: nodes are registered by the part
 //! before the `@`, which is the same for every replica of an app, so the second would be refused, and with it every
-//! deploy. So each replica has a port for an `epmd` of its own, which lives and dies with it.
+//! deploy. So each replica has a port for an `epmd` of its own, which lives and dies with it. It is for what runs beside
+//! the node in the same replica (`rpc`, `remote`, `epmd -names`).
 //!
-//! Nodes listen on their replica's own loopback address, so that the cookie is not the only thing between them and the
-//! machine's neighbours. Whoever names the node differently, or gives flags of their own, is left alone.
+//! Between replicas nobody asks an `epmd`. The node itself listens on its app's one port ([`super::dist_ports`]), on its
+//! replica's own loopback address, and takes that port for its peers' too (`-erl_epmd_port`, OTP 23.1 or newer; older
+//! ones run as before and do not find each other). That flag is for the replica's first node only, so the entrypoint
+//! adds it and the node forgets it at its start: a second node beside it cannot have the same port.
 //!
-//! Deliberately absent: replicas finding each other. A node asks for its peer at its own `epmd`'s port. What works
-//! without any `epmd` is one port for all: `-start_epmd false -erl_epmd_port N`, with the address as below (OTP 23.1);
-//! then a second node in the same replica (`rpc`, `remote`) needs `-dist_listen false` (OTP 25).
+//! Whoever names the node or its address differently in the config is left alone, and clusters by means of their own.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,17 +20,30 @@ use std::net::IpAddr;
 const EPMD_PORT: &str = "ERL_EPMD_PORT";
 /// Comes before all other flags, so that an app's own `vm.args` win.
 const FLAGS: &str = "ERL_AFLAGS";
-const NAMING: [&str; 4] = [FLAGS, "MY_POD_IP", "MY_NODE_NAME", "RELEASE_NODE"];
+/// From which the entrypoint makes `-erl_epmd_port`.
+const NODE_PORT: &str = "GIGALIXIR__NODE_PORT";
+const INTERFACE: &str = "inet_dist_use_interface";
+const NAMING: [&str; 3] = ["MY_POD_IP", "MY_NODE_NAME", "RELEASE_NODE"];
 
-/// `wished` with what distribution needs; what is wished already stays.
-pub(super) fn environment(wished: &BTreeMap<String, String>, ip: IpAddr, epmd: u16) -> BTreeMap<String, String> {
+/// `wished` with what distribution needs; what is wished already stays, and flags are added to.
+pub(super) fn environment(
+    wished: &BTreeMap<String, String>,
+    ip: IpAddr,
+    epmd: u16,
+    node: u16,
+) -> BTreeMap<String, String> {
     let mut env = wished.clone();
     env.entry(EPMD_PORT.to_owned()).or_insert(epmd.to_string());
     if let IpAddr::V4(ip) = ip
         && NAMING.iter().all(|name| !env.contains_key(*name))
     {
         let [a, b, c, d] = ip.octets();
-        env.insert(FLAGS.to_owned(), format!("-kernel inet_dist_use_interface {{{a},{b},{c},{d}}}"));
+        let own = env.get(FLAGS).cloned().unwrap_or_default();
+        if !own.contains(INTERFACE) {
+            let flags = format!("-kernel {INTERFACE} {{{a},{b},{c},{d}}} {own}");
+            env.insert(FLAGS.to_owned(), flags.trim_end().to_owned());
+            env.insert(NODE_PORT.to_owned(), node.to_string());
+        }
     }
     env
 }
@@ -38,15 +52,23 @@ pub(super) fn environment(wished: &BTreeMap<String, String>, ip: IpAddr, epmd: u
 mod tests {
     use super::*;
 
+    const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 64, 1, 2));
+    const OURS: &str = "-kernel inet_dist_use_interface {127,64,1,2}";
+
+    fn flags_with(name: &str, value: &str) -> Option<String> {
+        environment(&BTreeMap::from([(name.to_owned(), value.to_owned())]), IP, 12345, 32001).remove(FLAGS)
+    }
+
     #[test]
     fn config_wins() {
-        let ip = IpAddr::from([127, 64, 1, 2]);
-        let env = environment(&BTreeMap::new(), ip, 12345);
-        assert_eq!(env[FLAGS], "-kernel inet_dist_use_interface {127,64,1,2}");
-        assert_eq!(env[EPMD_PORT], "12345");
-        let own = BTreeMap::from([("RELEASE_NODE".to_owned(), "me@127.0.0.1".to_owned())]);
-        assert!(!environment(&own, ip, 12345).contains_key(FLAGS));
+        let env = environment(&BTreeMap::new(), IP, 12345, 32001);
+        assert_eq!(env[FLAGS], OURS);
+        assert_eq!((env[EPMD_PORT].as_str(), env[NODE_PORT].as_str()), ("12345", "32001"));
+        assert_eq!(flags_with("RELEASE_NODE", "me@127.0.0.1"), None);
+        assert_eq!(flags_with(FLAGS, "+sbwt none"), Some(format!("{OURS} +sbwt none")));
+        let own = "-kernel inet_dist_use_interface {0,0,0,0}";
+        assert_eq!(flags_with(FLAGS, own).as_deref(), Some(own));
         let own = BTreeMap::from([(EPMD_PORT.to_owned(), "4369".to_owned())]);
-        assert_eq!(environment(&own, ip, 12345)[EPMD_PORT], "4369");
+        assert_eq!(environment(&own, IP, 12345, 32001)[EPMD_PORT], "4369");
     }
 }

@@ -11,7 +11,7 @@
 //!     stopping                               it was told to end
 //!     log.N, acknowledged                    its output from line N on, and how far the server has taken it
 //!     slug                                   a second link to the archive, so that no sweep takes it away
-//!     app/ tmp/ etc/ entrypoint              what the sandbox shows
+//!     app/ tmp/ etc/ entrypoint directory/   what the sandbox shows
 //! ```
 //!
 //! Everything is for the server's user alone: `workload.json`, `spec.json` and `args` hold secrets.
@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use super::super::files::*;
+use super::directory::Membership;
 use crate::server::confine::Limits;
 use crate::server::confine::enter::Limit;
 use crate::server::domain::{Lifetime, ProcessType, Size};
@@ -60,6 +61,12 @@ pub(super) struct Spec {
     pub(super) slot: u16,
     /// The port of its own `epmd`.
     pub(super) epmd_port: u16,
+    /// The port of its Erlang node, the same for all of its app. `None`: made by an earlier version.
+    #[serde(default)]
+    pub(super) dist_port: Option<u16>,
+    /// Where it asks who else there is of its app.
+    #[serde(default)]
+    pub(super) directory: Option<Membership>,
     /// The folders of its control group; none where there are no control groups.
     pub(super) cgroup: Vec<PathBuf>,
     /// What the control group bounds; where there is none, memory is bounded per process.

@@ -180,7 +180,9 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
     let ip = folder::address_of(slot);
     let place = Place { name: &name, index, ip, port: slot };
     let epmd_port = shared.slots.take()?;
-    let env = erlang::environment(&workload.env, ip, epmd_port);
+    let dist_port = shared.dist_ports.of(&workload.id.app)?;
+    let mut env = erlang::environment(&workload.env, ip, epmd_port, dist_port);
+    let directory = shared.directory.as_ref().map(|directory| directory.membership(&workload.id.app, &mut env));
     let workload = &Workload { env, ..workload.clone() };
     let spec = Spec {
         process: workload.id.process.clone(),
@@ -191,6 +193,8 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
         env: spec::environment(workload, &place),
         slot,
         epmd_port,
+        dist_port: Some(dist_port),
+        directory,
         cgroup: Vec::new(),
         limits: Limits {
             memory_bytes: Some(workload.size.memory_bytes()),

@@ -6,6 +6,8 @@
 //!
 //! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
 
+mod directory;
+mod dist_ports;
 mod erlang;
 mod exec;
 mod folder;
@@ -38,6 +40,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::dist_ports::DistPorts;
 use self::generation::Generation;
 use self::shared::Shared;
 use self::slots::Slots;
@@ -48,6 +51,8 @@ use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
 use crate::server::domain::{Instance, InstanceState, LogLine, Workload, WorkloadId};
+
+pub use self::directory::Directory;
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -62,6 +67,8 @@ pub struct LocalConfig {
     pub dir: PathBuf,
     /// The program that has the subcommand `shim`: [`LocalConfig::THIS_PROGRAM`] but in tests.
     pub program: PathBuf,
+    /// Where replicas ask who else there is of their app.
+    pub directory: Option<Directory>,
 }
 
 impl LocalConfig {
@@ -102,6 +109,8 @@ impl Local {
             cgroups,
             slugs,
             slots: Slots::default(),
+            dist_ports: DistPorts::default(),
+            directory: config.directory,
             roster: Roster::new(logs),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

@@ -55,6 +55,9 @@ impl Replica {
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         shared.slots.claim(spec.slot);
         shared.slots.claim(spec.epmd_port);
+        if let Some(port) = spec.dist_port {
+            shared.dist_ports.enter(&workload.app, port);
+        }
         // Of sessions of an earlier server.
         Cgroup::at(spec.cgroup.clone()).sweep();
         let output = Output::open(&dir, &shared.roster.logs, &workload, &spec)?;
@@ -66,6 +69,7 @@ impl Replica {
             index: spec.index,
             state: InstanceState::Starting,
             address: None,
+            node: spec.dist_port.map(|port| SocketAddr::new(spec.ip(), port)),
             restarts: 0,
             started_at: None,
             last_exit: None,
@@ -232,6 +236,9 @@ impl Replica {
         }
         self.shared.slots.give_back(self.spec.slot);
         self.shared.slots.give_back(self.spec.epmd_port);
+        if self.spec.dist_port.is_some() {
+            self.shared.dist_ports.leave(&self.instance.workload.app);
+        }
         self.shared.roster.gone(self.instance);
     }
 }

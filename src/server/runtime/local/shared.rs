@@ -8,6 +8,8 @@ use tokio_util::task::TaskTracker;
 
 use super::super::SlugSource;
 use super::super::roster::Roster;
+use super::directory::Directory;
+use super::dist_ports::DistPorts;
 use super::slots::Slots;
 use crate::server::confine::cgroup::Cgroups;
 
@@ -17,6 +19,9 @@ pub(super) struct Shared {
     pub(super) cgroups: Option<Cgroups>,
     pub(super) slugs: Arc<dyn SlugSource>,
     pub(super) slots: Slots,
+    pub(super) dist_ports: DistPorts,
+    /// Where replicas ask who else there is of their app.
+    pub(super) directory: Option<Directory>,
     pub(super) roster: Roster,
     /// Every task of this server's.
     pub(super) tasks: TaskTracker,

@@ -184,6 +184,9 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("POST", "/api/apps/{app}/releases/{which}/rollback", json!(null), Collaborator),
         ("PUT", "/api/apps/{app}/scale", json!({"replicas": 1}), Collaborator),
         ("PUT", "/api/apps/{app}/restart", json!(null), Collaborator),
+        ("POST", "/api/apps/{app}/cookie", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/observer", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/observer/node", json!(null), Collaborator),
         ("DELETE", "/api/apps/{app}/pods/{pod}", json!(null), Collaborator),
         ("POST", "/api/apps/{app}/run", json!({"command": ["done"]}), Collaborator),
         ("PUT", "/api/apps/{app}/run", json!({"command": ["hang"]}), Collaborator),
@@ -320,10 +323,10 @@ async fn check(platform: &Platform, asker: Asker, (method, path, body, whom): (&
         }
         Due::Forbidden => assert!(status == 403 && text.contains("your role in `hill` is "), "{seen}"),
     }
-    // What an app's people may do is done; but a name cannot be changed and a database not had, whoever asks, and a
-    // WebSocket is asked for otherwise.
+    // What an app's people may do is done; but a name cannot be changed and a database not had, whoever asks, a
+    // WebSocket is asked for otherwise, and what runs here is no Erlang node.
     if let (For::Role(_), Due::Passes) = (whom, due(whom, asker)) {
-        let never = ["cannot be changed", "offers no databases", "speaks WebSocket only"];
+        let never = ["cannot be changed", "offers no databases", "speaks WebSocket only", "no such replica is ready"];
         assert!(status < 300 || never.iter().any(|words| text.contains(words)), "{seen}");
     }
 }

@@ -14,6 +14,7 @@ use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroup;
 use crate::server::confine::enter::Enter;
 
+use super::super::directory;
 use super::super::folder::{self, Spec};
 use super::super::variables;
 
@@ -59,15 +60,21 @@ pub(super) fn command(dir: &Path, spec: &Spec, port: u16, output: io::PipeWriter
     let tools = TOOLS_INSIDE
         .iter()
         .fold(Bubblewrap::isolated().keep_env().system(), |all, (name, inside)| all.ro_bind(dir.join(name), inside));
-    tools
+    let sandbox = tools
         .ro_bind(dir.join("etc/passwd"), "/etc/passwd")
         .ro_bind(dir.join("etc/group"), "/etc/group")
+        .ro_bind(dir.join("etc/hosts"), "/etc/hosts")
         .ro_bind(dir.join("entrypoint"), ENTRYPOINT_INSIDE)
         .ro_bind(dir.join("kube-env-vars"), "/kube-env-vars")
         .bind(dir.join("app"), "/app")
         .bind(dir.join("tmp"), "/tmp")
         .dir("/var")
-        .symlink("/tmp", "/var/tmp")
+        .symlink("/tmp", "/var/tmp");
+    let sandbox = match spec.directory {
+        Some(_) => sandbox.ro_bind(dir.join("directory"), directory::INSIDE),
+        None => sandbox,
+    };
+    sandbox
         .remount_ro("/")
         .identity(UID, UID)
         .hostname(hostname)
@@ -86,6 +93,12 @@ fn furnish(dir: &Path, spec: &Spec, port: u16) -> io::Result<()> {
     folder::make(&dir.join("etc"))?;
     fs::write(dir.join("etc/passwd"), format!("app:x:{UID}:{UID}::/app:/bin/bash\n"))?;
     fs::write(dir.join("etc/group"), format!("app:x:{UID}:\n"))?;
+    let mut hosts = directory::machine_hosts();
+    if let Some(membership) = &spec.directory {
+        hosts.push_str(&membership.hosts(spec.ip()));
+        membership.write(&dir.join("directory"))?;
+    }
+    fs::write(dir.join("etc/hosts"), hosts)?;
     fs::write(dir.join("entrypoint"), ENTRYPOINT)?;
     for (name, text) in TOOLS {
         fs::write(dir.join(name), text)?;
