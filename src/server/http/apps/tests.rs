@@ -116,6 +116,12 @@ impl Platform {
             store: store.clone(),
             releases: releases.clone(),
             deployer: deployer.clone(),
+            nodes: Nodes::new(Arc::new(AppNodes {
+                store: store.clone(),
+                deployer: deployer.clone(),
+                runtime: runtime.clone(),
+                logs: logs.clone(),
+            })),
             jobs,
             logs: logs.clone(),
             drains: Drains::start(store.clone(), sealer.clone(), logs.clone(), drains).await.unwrap(),

@@ -74,13 +74,11 @@ pub(super) fn command(dir: &Path, spec: &Spec, port: u16, output: io::PipeWriter
         Some(_) => sandbox.ro_bind(dir.join("directory"), directory::INSIDE),
         None => sandbox,
     };
-    sandbox
-        .remount_ro("/")
-        .identity(UID, UID)
-        .hostname(hostname)
-        .chdir("/app")
-        .die_with_parent()
-        .run_in(&mut command, "/bin/bash", words.map(OsString::from));
+    sandbox.remount_ro("/").identity(UID, UID).hostname(hostname).chdir("/app").die_with_parent().run_in(
+        &mut command,
+        "/bin/bash",
+        words.map(OsString::from),
+    );
     command.env_clear().current_dir("/").stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
     Ok(command)
 }
