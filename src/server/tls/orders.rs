@@ -218,8 +218,8 @@ impl Inner {
         let Some(mut row) = rows.into_iter().find(|row| row.name() == order.name()) else { return Ok(()) };
         let text = failed.to_string();
         let ((first, most), refused) = match &failed {
-            // Perhaps the CA looked while nobody was here: that was not its last word.
-            Failed::Refused(_) if order.step == OrderStep::Answered => (UNREACHABLE, true),
+            // It was begun by an earlier server, and perhaps the CA looked while nobody was here: not its last word.
+            Failed::Refused(_) if order.step != OrderStep::Due => (UNREACHABLE, true),
             Failed::Refused(_) => (REFUSED, true),
             Failed::Unreachable(_) => (UNREACHABLE, false),
             Failed::Ours(_) => (REFUSED, false),
