@@ -18,7 +18,8 @@ struct Story {
 impl Story {
     fn begin() -> Self {
         let server = Server::with_config(
-            "signups = \"open\"\n[rates]\ncodes_per_address = 0\nlogins_per_address = 0\nmails_per_recipient = 0\n",
+            "signups = \"open\"\n[rates]\ncodes_per_address = 0\nlogins_per_address = 0\nmails_per_recipient = 0\n\
+             [limits]\nprivate_drains = true\n",
         );
         let wire = Wire::of(&server);
         let key = wire.sign_up(&server, ADA);
@@ -126,7 +127,7 @@ fn what_runs_once_and_what_is_seen(story: &Story) {
     fine("POST", "/schedules", json!({ "schedule": "0 3 1 1 *", "command": ["true"], "name": "yearly" }));
     fine("GET", "/schedules", json!(null));
     fine("DELETE", "/schedules/yearly", json!(null));
-    fine("POST", "/drains", json!({ "url": "syslog://192.0.2.1:514" }));
+    fine("POST", "/drains", json!({ "url": "syslog://127.0.0.1:9" }));
     let drain = fine("GET", "/drains", json!(null))[0]["id"].clone();
     fine("DELETE", "/drains", json!({ "drain_id": drain }));
     for path in ["/usage", "/ssh_ip", "/observer-commands", "/releases/migrate-command"] {

@@ -103,6 +103,11 @@ fn a_node_that_stops_is_told_of_and_its_return_too() {
     let project = Project::example(&ada, "pair", "elixir-cluster");
     ada.run_in(&project, &["config:set", &format!("CLUSTER_DOMAIN=cluster.local:{port}")]).ok();
     let project = settled(&server, &ada, project, 2);
+    // A node that answers may be a moment from counting as ready, and is looked at then.
+    wait_until("ps shows both nodes", LONG, || {
+        let now = status(&ada, &project);
+        now["pods"].as_array().is_some_and(|pods| pods.len() == 2 && pods.iter().all(|pod| pod["sees"][0].is_string()))
+    });
     let seen = status(&ada, &project);
     let pods = seen["pods"].as_array().expect("pods");
     for (one, other) in [(&pods[0], &pods[1]), (&pods[1], &pods[0])] {

@@ -47,7 +47,7 @@ impl Reply {
         self.json()["errors"].take().to_string()
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.text))
     }
 }
