@@ -162,7 +162,11 @@ pub fn newest_mail(server: &Server, email: &str) -> String {
 pub(super) fn finish(mut command: Command, input: &str) -> Ran {
     let what = format!("{command:?}");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
-    // A program that does not read its input closes the pipe, which is fine.
-    let _ = child.stdin.take().expect("stdin").write_all(input.as_bytes());
-    Ran::of(what, child)
+    let (mut stdin, input) = (child.stdin.take().expect("stdin"), input.to_owned());
+    // Beside, since a program may read no more before its output is taken. One that does not read its input closes the
+    // pipe, which is fine.
+    let typing = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let ran = Ran::of(what, child);
+    let _ = typing.join();
+    ran
 }
