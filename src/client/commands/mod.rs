@@ -326,6 +326,7 @@ pub enum Command {
 }
 
 /// Does what was typed.
+#[expect(clippy::too_many_lines, reason = "one line for each command")]
 pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
     match command {
         Command::Signup(args) => signup::signup(client, args).await,

@@ -67,7 +67,7 @@ impl Jobs {
         }
         let others = running.iter().filter(|other| other.job.app == job.job.app && other.job.kind != JobKind::Release);
         let before = |other: &&OpenJob| job.waits && other.job.schedule == job.job.schedule;
-        others.clone().count() < self.0.settings.at_once && !others.clone().any(|other| before(&other))
+        others.clone().count() < self.0.settings.at_once && !others.clone().any(before)
     }
 
     /// Attends to a job that the runtime has, or is to have.

@@ -49,6 +49,7 @@ impl Jobs {
     }
 
     /// Records a job that waits for its turn, and what it says of a schedule.
+    #[expect(clippy::too_many_arguments, reason = "they are the columns of one row")]
     pub(super) async fn record(
         &self,
         app: &App,

@@ -85,6 +85,7 @@ fn settings(domain: Hostname) -> AppSettings {
 }
 
 impl Platform {
+    #[expect(clippy::too_many_lines, reason = "every room of a platform is made here")]
     async fn new() -> Self {
         let (store, folder) = testing::open().await;
         let domain = Hostname::parse("example.com").unwrap();
