@@ -64,6 +64,7 @@ fn every_operation_answers_as_described() {
         ("GET", "/api/apps/{app}/exec"),
         ("GET", "/api/apps/{app}/tunnel"),
         ("GET", "/api/apps/{app}/observer"),
+        ("GET", "/api/apps/{app}/observer/node"),
         ("GET", "/api/apps/{app}/host_indexes/{host}/assign"),
         ("GET", "/api/apps/{app}/releases/current"),
         ("GET", "/api/apps/{app}/ssh_keys"),

@@ -298,6 +298,7 @@ fn ones_own_erlang_reaches_the_chosen_node_through_the_tunnel() {
     let server = Server::start();
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = circle(&server, &ada, "deep", 2);
+    wait_until("ps names the node", LONG, || status(&ada, &project)["pods"][1]["node"].is_string());
     let wanted = status(&ada, &project)["pods"][1]["node"].as_str().expect("a node").to_owned();
     let ask = |expression: &str| ada.run_in(&project, &["ps:observer", "--replica", "web.2", "--eval", expression]);
     assert_eq!(ask("node().").ok().trim(), format!("'{wanted}'"));
