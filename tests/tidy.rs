@@ -59,7 +59,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("croner", &["server::jobs"]),
     ("russh", &["server::ssh"]),
     ("object_store", &["server::slugs"]),
-    ("rcgen", &["server::cluster"]),
+    ("rcgen", &["server::cluster", "server::tls"]),
     ("argon2", &["server::actions"]),
     ("totp_rs", &["server::actions"]),
     ("ratatui", &["client"]),
@@ -70,11 +70,10 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("aes_gcm", &["server::seal"]),
     ("rustls_platform_verifier", &["server::drains"]),
     ("instant_acme", &["server::tls"]),
-    ("rcgen", &["server::tls"]),
     ("x509_parser", &["server::tls"]),
     ("hickory_proto", &["server::tls"]),
     ("hickory_resolver", &["server::tls"]),
-    ("tokio_rustls", &["server::drains", "server::tls"]),
+    ("tokio_rustls", &["server::cluster", "server::drains", "server::tls"]),
 ];
 
 /// Production lines a file may have.
