@@ -30,9 +30,8 @@ fn last_line(text: &str) -> &str {
 }
 
 #[test]
-#[ignore = "a large copy out of a replica ends with a connection reset: not yet mended"]
 fn programs_copies_and_tunnels() {
-    let server = Server::start();
+    let server = Server::with_config("signups = \"open\"\n");
     let (ada, project) = pushed(&server, "python-hello");
     let ran = ada.run_in(&project, &["ps:run", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(7), "out\n"), "{}", ran.stderr);

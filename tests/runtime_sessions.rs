@@ -202,7 +202,7 @@ pub(crate) async fn a_shell_on_a_terminal_controls_its_jobs<S: Stage>() {
     session.input.write_all(b"PS1='ready> '; sleep 1000\n").await.unwrap();
     read_until(&mut session.output, "sleep 1000").await;
     // The job, not the shell, is in the foreground; it takes a moment to get there.
-    let seen = read_while(&mut session, "\r42\r\n", b"echo $((6*7))\n", Some(Control::Signal(2))).await;
+    let seen = read_while(&mut session, "42\r\n", b"echo $((6*7))\n", Some(Control::Signal(2))).await;
     assert!(!seen.contains("no job control"), "{seen:?}");
     session.input.write_all(b"stty -echo\nexit 5\n").await.unwrap();
     assert_eq!(whole(session).await.2, Ended::Exited(5));

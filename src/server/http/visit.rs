@@ -1,5 +1,6 @@
 //! A visit in a replica over one WebSocket, from the first message to the last (`api/inside.rs` tells the messages).
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +53,7 @@ pub(super) async fn program(visitor: Visitor, socket: WebSocket) {
             let begun = Instant::now();
             visitor.apps.entered(&entrance, "the API");
             say(&outbox, &Told::Started(entrance.instance.name.clone())).await;
-            let told = converse(&visitor.shutdown, session, stream, &outbox).await;
+            let told = converse(&visitor.shutdown, session, &mut stream, &outbox).await;
             record(&visitor, &entrance, begun, &command).await;
             told
         }
@@ -59,7 +61,14 @@ pub(super) async fn program(visitor: Visitor, socket: WebSocket) {
     };
     say(&outbox, &told).await;
     drop(outbox);
-    let _ = timeout(SILENCE, posting).await;
+    part(posting, &mut stream).await;
+}
+
+/// Lets the last messages arrive. What the visitor still says is read until the visitor closes too: a connection that is
+/// closed with something unread is reset, and what was on its way to the visitor is lost with it (RFC 1122, 4.2.2.13).
+async fn part(posting: JoinHandle<()>, stream: &mut SplitStream<WebSocket>) {
+    let unheard = async { while let Some(Ok(_)) = stream.next().await {} };
+    let _ = timeout(SILENCE, async { tokio::join!(posting, unheard) }).await;
 }
 
 async fn record(visitor: &Visitor, entrance: &Entrance, begun: Instant, what: &str) {
@@ -98,14 +107,14 @@ async fn begin(visitor: &Visitor, stream: &mut SplitStream<WebSocket>) -> Result
 async fn converse(
     shutdown: &CancellationToken,
     session: Session,
-    stream: SplitStream<WebSocket>,
+    stream: &mut SplitStream<WebSocket>,
     outbox: &Outbox,
 ) -> Told {
     let Session { input, output, errors, control, ended } = session;
     let (heard, mut hearing) = mpsc::channel(1);
     let outward = tokio::spawn(say_all(OUTPUT, output, outbox.clone(), heard.clone()));
     let errors = errors.map(|errors| tokio::spawn(say_all(ERRORS, errors, outbox.clone(), heard.clone())));
-    let inward = obey(stream, input, control, heard);
+    let inward = obey(&mut *stream, input, control, heard);
     let idle = async { while let Ok(Some(())) = timeout(IDLE, hearing.recv()).await {} };
     let told = tokio::select! {
         ended = ended => match ended {
@@ -118,10 +127,22 @@ async fn converse(
         () = idle => Told::Failed("nothing was said for too long".into()),
         () = shutdown.cancelled() => Told::Failed("the server is stopping".into()),
     };
-    let stop = [Some(outward), errors];
-    for mut copying in stop.into_iter().flatten() {
-        // A slow reader may take the rest; one that is gone ends it, and so does what holds the pipe open for nothing.
-        if !matches!(told, Told::Exited(_) | Told::Signaled(_)) {
+    let ended = matches!(told, Told::Exited(_) | Told::Signaled(_));
+    let copying = [Some(outward), errors].into_iter().flatten();
+    // A visitor that is held up in what it types would not hear the rest.
+    let unheard = async { while let Some(Ok(_)) = stream.next().await {} };
+    tokio::select! {
+        () = last_words(copying, ended, outbox) => {}
+        () = async { unheard.await; pending().await } => {}
+    }
+    told
+}
+
+/// Waits for the copying of what is left. A slow reader may take it; one that is gone ends it, and so does what holds the
+/// pipe open for nothing.
+async fn last_words(copying: impl Iterator<Item = JoinHandle<()>>, ended: bool, outbox: &Outbox) {
+    for mut copying in copying {
+        if !ended {
             copying.abort();
         }
         while timeout(LAST_WORDS, &mut copying).await.is_err() {
@@ -130,7 +151,6 @@ async fn converse(
             }
         }
     }
-    told
 }
 
 /// Copies what a program says; every piece waits until the one before is on its way.
@@ -147,7 +167,7 @@ async fn say_all(kind: u8, mut from: Box<dyn AsyncRead + Send + Unpin>, outbox: 
 
 /// Does what the visitor says, until the connection ends.
 async fn obey(
-    mut stream: SplitStream<WebSocket>,
+    stream: &mut SplitStream<WebSocket>,
     input: Box<dyn AsyncWrite + Send + Unpin>,
     control: mpsc::Sender<Control>,
     heard: mpsc::Sender<()>,
@@ -227,7 +247,7 @@ pub(super) async fn tunnel(
     }
     record(&visitor, &entrance, begun, &format!("port {port}")).await;
     drop(outbox);
-    let _ = timeout(SILENCE, posting).await;
+    part(posting, &mut messages).await;
 }
 
 /// Sends what is posted, then closes.

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use super::engine::{Engine, failed};
 use super::spec::{PLATFORM, UID};
 use crate::server::runtime::RuntimeError;
-use crate::server::runtime::session::{self, Command, Control, Ended, Session, TerminalSize};
+use crate::server::runtime::session::{self, Command, Control, Ended, Session, Terminal, TerminalSize};
 
 /// Of each of a program's streams, in memory.
 const BUFFER: usize = 256 * 1024;
@@ -32,6 +32,8 @@ const HANGUP: i32 = 1;
 const KILL: i32 = 9;
 
 const MARK: &str = "GIGALIXIR_SESSION";
+/// Rows and columns, for `config/session`: Docker gives a terminal its size only after the program has begun.
+const SIZE: &str = "GIGALIXIR_TERMINAL_SIZE";
 /// Signals everything that carries a mark, all at once: `bash -c SIGNAL - MARK=… NUMBER`.
 const SIGNAL: &str = r#"
 for one in /proc/[0-9]*; do
@@ -107,8 +109,11 @@ pub(super) async fn relay(
 
 async fn create(engine: &Engine, container: &str, command: Command, mark: &str) -> Result<String, RuntimeError> {
     let Command { argv, env, terminal } = command;
-    let term = terminal.as_ref().map(|terminal| format!("TERM={}", terminal.term));
-    let env = env.into_iter().map(|(name, value)| format!("{name}={value}")).chain(term).chain([mark.to_owned()]);
+    let of_terminal = terminal.iter().flat_map(|Terminal { term, size }| {
+        [format!("TERM={term}"), format!("{SIZE}={} {}", size.rows, size.columns)]
+    });
+    let env = env.into_iter().map(|(name, value)| format!("{name}={value}"));
+    let env = env.chain(of_terminal).chain([mark.to_owned()]);
     let cmd = ["/bin/bash".to_owned(), format!("{PLATFORM}/session")].into_iter().chain(argv);
     let options = CreateExecOptions {
         attach_stdin: Some(true),
