@@ -199,8 +199,9 @@ pub(crate) async fn a_shell_on_a_terminal_controls_its_jobs<S: Stage>() {
     let (runtime, web) = (stage.runtime(), web(&stage, "shop"));
     let one = one(&stage, &web).await;
     let mut session = runtime.exec(&one.name, on_terminal(&["bash", "--norc", "-i"])).await.unwrap();
-    session.input.write_all(b"PS1='ready> '; sleep 1000\n").await.unwrap();
-    read_until(&mut session.output, "sleep 1000").await;
+    // What is typed is shown by the terminal before the shell is there; a signal would end what comes before the shell.
+    session.input.write_all(b"sh -c 'echo before-$((1+1)); exec sleep 1000'\n").await.unwrap();
+    read_until(&mut session.output, "before-2").await;
     // The job, not the shell, is in the foreground; it takes a moment to get there.
     let seen = read_while(&mut session, "42\r\n", b"echo $((6*7))\n", Some(Control::Signal(2))).await;
     assert!(!seen.contains("no job control"), "{seen:?}");
