@@ -137,8 +137,11 @@ impl Default for RouterTimeouts {
             connect_seconds: 5,
             response_seconds: 60,
             header_seconds: 15,
+            body_seconds: 60,
             idle_seconds: 3600,
+            proxy_protocol: Vec::new(),
             default_backend_key: None,
+            metrics_key: None,
         }
     }
 }

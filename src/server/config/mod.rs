@@ -333,10 +333,17 @@ pub struct RouterTimeouts {
     pub response_seconds: u64,
     /// Seconds until a visitor has sent a request's headers.
     pub header_seconds: u64,
+    /// Seconds that a visitor may neither send nor take a byte of a body that is due.
+    pub body_seconds: u64,
     /// Seconds that an upgraded connection may be silent.
     pub idle_seconds: u64,
+    /// Load balancers whose connections begin with a PROXY announcement.
+    #[serde(deserialize_with = "load::networks")]
+    pub proxy_protocol: Vec<IpNet>,
     /// With it an ingress in front may ask the API which error page fits a host.
     pub default_backend_key: Option<SecretString>,
+    /// With it `/metrics` shows what passes to all apps.
+    pub metrics_key: Option<SecretString>,
 }
 
 /// What use costs. Use is counted always and charged never: invoices say what it would come to.

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::handshake::{Handshakes, Shaken};
 use super::{Tls, TlsError};
+use crate::server::announced::Announced;
 
 /// How long to wait when the machine is out of file descriptors.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
@@ -48,9 +49,10 @@ impl Tls {
         &self,
         listener: TcpListener,
         serves: S,
+        announced: Announced,
         shutdown: CancellationToken,
     ) -> Result<JoinHandle<()>, TlsError> {
-        let door = Door { handshakes: self.handshakes()?, serves, shutdown };
+        let door = Door { handshakes: self.handshakes()?, serves, announced, shutdown };
         Ok(tokio::spawn(accept(listener, Arc::new(door))))
     }
 }
@@ -58,6 +60,7 @@ impl Tls {
 struct Door<S> {
     handshakes: Handshakes,
     serves: S,
+    announced: Announced,
     shutdown: CancellationToken,
 }
 
@@ -100,9 +103,11 @@ async fn admit<S: Serves>(
     }
 }
 
-async fn visit<S: Serves>(stream: TcpStream, peer: SocketAddr, place: S::Place, door: &Door<S>) {
+async fn visit<S: Serves>(mut stream: TcpStream, peer: SocketAddr, place: S::Place, door: &Door<S>) {
     // Refused only by a socket that is gone already.
     let _ = stream.set_nodelay(true);
+    // Why there is none has been said.
+    let Ok(peer) = door.announced.visitor(&mut stream, peer).await else { return };
     let Some(Shaken { stream, host, h2 }) = door.handshakes.shake(stream, peer).await else { return };
     door.serves.serve(Secured { stream, peer, host, h2, place }, door.shutdown.child_token()).await;
 }

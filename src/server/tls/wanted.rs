@@ -41,7 +41,9 @@ mod tests {
 
     fn routes(hosts: &[(&str, RouteState)]) -> RouteTable {
         let app = AppName::parse("shop").unwrap();
-        let route = |state: &RouteState| Arc::new(Route { app: app.clone(), state: state.clone(), canary: None });
+        let route = |state: &RouteState| {
+            Arc::new(Route { app: app.clone(), state: state.clone(), canary: None, rules: Arc::default() })
+        };
         RouteTable { hosts: hosts.iter().map(|(host, state)| (Hostname::parse(host).unwrap(), route(state))).collect() }
     }
 
