@@ -319,12 +319,13 @@ impl AppFleet {
     }
 
     fn route(&self, app: &AppName) -> Route {
+        let rules = Arc::clone(&self.front.rules);
         if self.front.maintenance {
-            return Route { app: app.clone(), state: RouteState::Maintenance, canary: None };
+            return Route { app: app.clone(), state: RouteState::Maintenance, canary: None, rules };
         }
         let web = self.serving().filter(|workload| workload.id.process.is_web());
         let state = route_state(self.deployed, web, self.instances.values());
-        Route { app: app.clone(), state, canary: self.front.canary.clone() }
+        Route { app: app.clone(), state, canary: self.front.canary.clone(), rules }
     }
 }
 

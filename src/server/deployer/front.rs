@@ -1,9 +1,9 @@
-//! What visitors meet before the replicas: further hosts, the maintenance page, a canary. The database first, then the table at
+//! What visitors meet before the replicas: further hosts, the maintenance page, a canary, rules. The database first, then the table at
 //! once: no replica is touched, and no operation that is under way is waited for.
 
 use std::future::Future;
 
-use crate::server::domain::{App, AppName, Hostname};
+use crate::server::domain::{App, AppName, Hostname, Rules};
 use crate::server::store::{Store, StoreError};
 
 use super::Deployer;
@@ -37,6 +37,12 @@ impl Deployer {
     pub async fn remove_canary(&self, app: &App, canary: AppName, by: String) -> Result<(), StoreError> {
         let id = app.id;
         self.change_front(app, move |store| async move { store.remove_canary(id, canary, by).await }).await
+    }
+
+    /// Holds visitors' requests to other rules.
+    pub async fn set_rules(&self, app: &App, rules: Rules, summary: String, by: String) -> Result<(), StoreError> {
+        let id = app.id;
+        self.change_front(app, move |store| async move { store.set_rules(id, rules, summary, by).await }).await
     }
 
     /// To the end even if the caller goes away, one at a time: what is published is what is stored, in that order.

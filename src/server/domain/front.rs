@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::{AppName, Hostname};
+use super::{AppName, Hostname, Rules};
 
 /// What visitors meet before an app's replicas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Front {
     pub maintenance: bool,
     /// Who gets some of them.
     pub canary: Option<Canary>,
+    /// What else holds for their requests.
+    pub rules: Arc<Rules>,
 }
 
 /// Another app that gets a part of an app's visitors.

@@ -30,4 +30,6 @@ pub enum LogSource {
     Platform,
     /// A build.
     Build,
+    /// The access log.
+    Router,
 }

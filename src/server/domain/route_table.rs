@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{AppName, Canary, Hostname};
+use super::{AppName, Canary, Hostname, Rules};
 
 /// Everything the router needs to know, as one immutable value: swapped whole, read without a lock.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct Route {
     pub state: RouteState,
     /// Who gets some of the requests, while it serves.
     pub canary: Option<Canary>,
+    /// What holds for every request.
+    pub rules: Arc<Rules>,
 }
 
 /// What to do with a request.

@@ -1,4 +1,4 @@
-//! What visitors meet before an app's replicas: its further hosts, maintenance mode, a canary.
+//! What visitors meet before an app's replicas: its further hosts, maintenance mode, a canary, rules.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -6,7 +6,7 @@ use crate::server::domain::{AppId, AppName, Canary, Front, Hostname};
 
 use super::activity::record;
 use super::rows::{parsed, taken};
-use super::{Store, StoreError};
+use super::{Store, StoreError, rules};
 
 impl Store {
     /// The app's front, as it should be.
@@ -23,7 +23,8 @@ impl Store {
             )?;
             let canary = query.query_row([app.0], |row| Ok((parsed(row, "name", AppName::parse), row.get("weight")?)));
             let canary = canary.optional()?.map(|(app, weight)| Ok::<_, StoreError>(Canary { app: app?, weight }));
-            Ok(Front { maintenance, hosts, canary: canary.transpose()? })
+            let rules = rules::of(db, app)?.into();
+            Ok(Front { maintenance, hosts, canary: canary.transpose()?, rules })
         })
         .await
     }

@@ -22,6 +22,7 @@ mod permissions;
 mod releases;
 mod resets;
 mod rows;
+mod rules;
 mod schedules;
 mod signups;
 mod slugs;
