@@ -23,6 +23,7 @@ pub(super) fn frame(out: &mut Vec<u8>, carrier: Carrier, app: &AppName, line: &L
         LogSource::Instance { name, process, index } => (APP, name.as_str(), format!("{process}.{index}")),
         LogSource::Platform => (PLATFORM, "gigalixir", "gigalixir".to_owned()),
         LogSource::Build => (PLATFORM, "gigalixir", "build".to_owned()),
+        LogSource::Router => (PLATFORM, "gigalixir", "router".to_owned()),
     };
     let time = line.at.strftime("%Y-%m-%dT%H:%M:%S.%6f+00:00");
     let name = &app.as_str()[..app.as_str().len().min(NAME)];

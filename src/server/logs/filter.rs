@@ -30,7 +30,9 @@ impl LogFilter {
                 self.process.as_ref().is_none_or(|wanted| wanted == process)
                     && self.instance.as_ref().is_none_or(|wanted| wanted == name)
             }
-            LogSource::Platform | LogSource::Build => self.process.is_none() && self.instance.is_none(),
+            LogSource::Platform | LogSource::Build | LogSource::Router => {
+                self.process.is_none() && self.instance.is_none()
+            }
         }
     }
 }

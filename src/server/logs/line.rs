@@ -1,5 +1,5 @@
 //! A line as it is sent and as it is kept, which is the same (see [`crate::api::log`]):
-//! `2019-05-29T13:01:58.840950+00:00 app[POD]: web.1  | text`, and `app[gigalixir]: text` or `app[build]: text`.
+//! `2019-05-29T13:01:58.840950+00:00 app[POD]: web.1  | text`, and `app[gigalixir]: text` or `app[build]: text`, `app[router]: text`.
 
 use std::fmt::Write;
 
@@ -9,6 +9,7 @@ use crate::server::domain::{LogLine, LogSource, ProcessType};
 
 const PLATFORM: &str = "gigalixir";
 const BUILD: &str = "build";
+const ROUTER: &str = "router";
 
 /// The line without its line end. Times lose what is below a microsecond.
 pub fn format(line: &LogLine) -> String {
@@ -28,6 +29,7 @@ pub(super) fn write_to(out: &mut String, line: &LogLine) {
         }
         LogSource::Platform => write!(out, "{time} app[{PLATFORM}]: {text}"),
         LogSource::Build => write!(out, "{time} app[{BUILD}]: {text}"),
+        LogSource::Router => write!(out, "{time} app[{ROUTER}]: {text}"),
     };
 }
 
@@ -39,6 +41,7 @@ pub(super) fn parse(line: &str) -> Option<LogLine> {
     let (source, text) = match name {
         PLATFORM => (LogSource::Platform, rest),
         BUILD => (LogSource::Build, rest),
+        ROUTER => (LogSource::Router, rest),
         _ => {
             let (process, text) = rest.split_once(" | ")?;
             let (process, index) = process.trim_end().rsplit_once('.')?;
@@ -79,7 +82,7 @@ mod tests {
         fn what_is_written_is_read(text in "[^\n\r\0]*", process in "[a-z][a-z0-9_-]{0,31}", index: u32) {
             let process = ProcessType::parse(&process).unwrap();
             let source = LogSource::Instance { name: format!("a-{process}-1-{index}"), process, index };
-            for source in [source, LogSource::Platform, LogSource::Build] {
+            for source in [source, LogSource::Platform, LogSource::Build, LogSource::Router] {
                 let line = LogLine { source, ..web(&text) };
                 prop_assert_eq!(parse(&format(&line)), Some(line));
             }

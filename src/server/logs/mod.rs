@@ -87,6 +87,11 @@ impl Logs {
         self.say(app, LogSource::Build, text.as_ref());
     }
 
+    /// Adds a line of the app's access log.
+    pub fn visit(&self, app: &AppName, text: impl AsRef<str>) {
+        self.say(app, LogSource::Router, text.as_ref());
+    }
+
     fn say(&self, app: &AppName, source: LogSource, text: &str) {
         for text in text.lines() {
             self.append(app, LogLine { at: Timestamp::now(), source: source.clone(), text: text.to_owned() });
