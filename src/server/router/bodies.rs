@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use hyper::body::Incoming;
 
 use super::inflight::Lease;
 use super::link::Link;
-use super::patience::Activity;
+use super::patience::{Activity, Silence};
+use super::traffic::Visit;
 
 /// How much of an unwanted request body is read, bytes, and for how long.
 const DISCARD_MOST: usize = 8 * 1024 * 1024;
@@ -28,31 +29,66 @@ pub(super) enum RequestBody {
     /// There is none; such a request can be made again.
     Empty,
     /// As the client sends it.
-    Stream {
-        /// From the client.
-        incoming: Incoming,
-        /// Raised when it has been sent, or given up.
-        _over: Over,
-    },
+    Stream(Upload),
 }
 
-/// Raises its flag when dropped.
-pub(super) struct Over(Arc<AtomicBool>);
+/// A body that a client sends.
+pub(super) struct Upload {
+    incoming: Incoming,
+    progress: Arc<Progress>,
+    silence: Silence,
+    /// Bytes that may still come.
+    left: u64,
+}
 
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+/// How far a body has got.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// It has been sent on, or given up.
+    over: AtomicBool,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.progress.over.store(true, Ordering::Release);
+    }
+}
+
+/// Why a client's body did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// It broke off, or is no body.
+    #[error("{0}")]
+    Broken(#[from] hyper::Error),
+    /// Nothing came for too long.
+    #[error("the client stopped sending")]
+    Silent,
+    /// More came than may.
+    #[error("the body is too large")]
+    TooLarge,
+}
+
 impl RequestBody {
-    /// The body, and how to see later whether it is over.
-    pub(super) fn new(incoming: Incoming) -> (Self, Option<Arc<AtomicBool>>) {
+    /// The body, and how to see later how far it has got. At most `most` bytes are let through, and no longer `silence`.
+    pub(super) fn new(incoming: Incoming, most: u64, silence: Duration) -> (Self, Option<Arc<Progress>>) {
         if incoming.is_end_stream() {
             return (Self::Empty, None);
         }
-        let over = Arc::new(AtomicBool::new(false));
-        (Self::Stream { incoming, _over: Over(Arc::clone(&over)) }, Some(over))
+        let progress = Arc::new(Progress::default());
+        let silence = Silence::new(silence);
+        let upload = Upload { incoming, progress: Arc::clone(&progress), silence, left: most };
+        (Self::Stream(upload), Some(progress))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -60,31 +96,45 @@ impl RequestBody {
     }
 }
 
+impl Upload {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+            return self.silence.poll(context).map(|()| Some(Err(Fault::Silent)));
+        };
+        self.silence.broken();
+        let bytes = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
+            _ => 0,
+        };
+        let Some(left) = self.left.checked_sub(bytes) else { return Poll::Ready(Some(Err(Fault::TooLarge))) };
+        self.left = left;
+        self.progress.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Poll::Ready(frame.map(|frame| frame.map_err(Fault::from)))
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Fault;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Stream { incoming, .. } => Pin::new(incoming).poll_frame(context),
+            Self::Stream(upload) => upload.poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream { incoming, .. } => incoming.is_end_stream(),
+            Self::Stream(upload) => upload.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Stream { incoming, .. } => incoming.size_hint(),
+            Self::Stream(upload) => upload.incoming.size_hint(),
         }
     }
 }
@@ -93,6 +143,7 @@ impl Body for RequestBody {
 pub(super) struct AnswerBody {
     source: Source,
     activity: Arc<Activity>,
+    visit: Option<Visit>,
 }
 
 enum Source {
@@ -181,12 +232,17 @@ impl Answer {
 impl AnswerBody {
     /// A page of ours.
     pub(super) fn page(page: Bytes, activity: Arc<Activity>) -> Self {
-        Self { source: Source::Page(Full::new(page)), activity }
+        Self { source: Source::Page(Full::new(page)), activity, visit: None }
     }
 
     /// A backend's.
     pub(super) fn backend(answer: Answer, activity: Arc<Activity>) -> Self {
-        Self { source: Source::Backend(answer), activity }
+        Self { source: Source::Backend(answer), activity, visit: None }
+    }
+
+    /// With its end the visit ends.
+    pub(super) fn ends(&mut self, visit: Option<Visit>) {
+        self.visit = visit;
     }
 }
 
@@ -198,10 +254,14 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.source {
+        let frame = ready!(match &mut self.source {
             Source::Page(page) => Pin::new(page).poll_frame(context).map_err(|never| match never {}),
             Source::Backend(answer) => answer.poll_frame(context),
+        });
+        if let (Some(Ok(frame)), Some(visit)) = (&frame, &mut self.visit) {
+            visit.sent(frame.data_ref().map_or(0, Bytes::len));
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,8 +1,9 @@
-//! What an app is told about the client behind us: `X-Forwarded-*`, `X-Request-Id`, `X-Request-Start`.
+//! What an app is told about the client behind us: `X-Forwarded-*`, `Forwarded` (RFC 7239), `X-Request-Id`,
+//! `X-Request-Start`.
 //!
-//! A client's own claims are replaced, a trusted proxy's are continued. `Forwarded` (RFC 7239) is not written: an app
-//! that reads both would have to reconcile them; a trusted proxy's passes through, anybody else's is dropped. `Via` is
-//! not written either: some frameworks switch compression off when they see it.
+//! A client's own claims are replaced, a trusted proxy's are continued. A trusted proxy that writes `X-Forwarded-For` and
+//! no `Forwarded` gets none from us either: the two would contradict each other. `Via` is not written: some frameworks
+//! switch compression off when they see it.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -26,6 +27,8 @@ const ALIASES: [HeaderName; 2] = [HeaderName::from_static("x-real-ip"), HeaderNa
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     address: HeaderValue,
+    /// As an element of `Forwarded`, without the host.
+    element: String,
     trusted: bool,
     secure: bool,
 }
@@ -35,7 +38,13 @@ impl Peer {
     pub(super) fn new(address: IpAddr, secure: bool, trusted_proxies: &[IpNet]) -> Self {
         let address = address.to_canonical();
         let value = HeaderValue::try_from(address.to_string());
+        let scheme = if secure { "https" } else { "http" };
+        let element = match address {
+            IpAddr::V4(four) => format!("for={four};proto={scheme}"),
+            IpAddr::V6(six) => format!("for=\"[{six}]\";proto={scheme}"),
+        };
         Self {
+            element,
             address: value.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             trusted: trusted_proxies.iter().any(|network| network.contains(&address)),
             secure,
@@ -47,10 +56,30 @@ impl Peer {
         self.secure
     }
 
+    /// Whether its claims are believed.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// As `X-Forwarded-For` names it.
+    pub(super) fn address(&self) -> &[u8] {
+        self.address.as_bytes()
+    }
+
+    /// As an element of `Forwarded`, without the host.
+    pub(super) fn element(&self) -> &[u8] {
+        self.element.as_bytes()
+    }
+
     /// Whether the visitor's own connection is over TLS: to us, or to a proxy that we trust.
     pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
         let said = || headers.get(PROTO).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"));
         self.secure || self.trusted && said()
+    }
+
+    /// Where the visitor is, as far as we believe it.
+    pub(super) fn visitor(&self, headers: &HeaderMap) -> String {
+        self.chain(headers).to_str().unwrap_or_default().to_owned()
     }
 
     /// Writes what the app shall know. `host` is the `Host` header as sent, `port` the one it names.
@@ -63,9 +92,9 @@ impl Peer {
     ) {
         drop_look_alikes(headers);
         if !self.trusted {
-            headers.remove(FORWARDED);
             ALIASES.iter().for_each(|name| _ = headers.remove(name));
         }
+        self.tell_forwarded(headers, host);
         headers.insert(FOR, self.chain(headers));
         let believed = |name| self.trusted && headers.get(name).is_some_and(|value| !value.is_empty());
         let (keep_proto, keep_host, keep_port) = (believed(&PROTO), believed(&HOST), believed(&PORT));
@@ -82,6 +111,27 @@ impl Peer {
         headers.insert(REQUEST_ID, request_id.clone());
         if !(self.trusted && headers.contains_key(REQUEST_START)) {
             headers.insert(REQUEST_START, HeaderValue::from(milliseconds()));
+        }
+    }
+
+    fn tell_forwarded(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let told = self.trusted && headers.contains_key(FORWARDED);
+        if self.trusted && !told && headers.contains_key(FOR) {
+            return;
+        }
+        let mut value = bytes::BytesMut::new();
+        for before in headers.get_all(FORWARDED).iter().filter(|_| told) {
+            value.extend_from_slice(before.as_bytes());
+            value.extend_from_slice(b", ");
+        }
+        value.extend_from_slice(self.element.as_bytes());
+        // A host has been parsed by now and has nothing in it that would end the quotes.
+        for part in [b";host=\"", host.as_bytes(), b"\""] {
+            value.extend_from_slice(part);
+        }
+        match HeaderValue::from_maybe_shared(value.freeze()) {
+            Ok(value) => _ = headers.insert(FORWARDED, value),
+            Err(_) => _ = headers.remove(FORWARDED),
         }
     }
 
@@ -121,16 +171,19 @@ fn drop_look_alikes(headers: &mut HeaderMap) {
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:=+/-".contains(&byte);
     let fit = |value: &&HeaderValue| (1..=128).contains(&value.len()) && value.as_bytes().iter().all(|b| allowed(*b));
-    headers.get(REQUEST_ID).filter(fit).cloned().unwrap_or_else(|| {
-        let random = rand::random::<[u8; 10]>();
-        let id = uuid::Builder::from_unix_timestamp_millis(milliseconds(), &random).into_uuid();
-        let mut text = Uuid::encode_buffer();
-        HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).unwrap_or(HeaderValue::from_static("-"))
-    })
+    headers.get(REQUEST_ID).filter(fit).cloned().unwrap_or_else(new_request_id)
+}
+
+/// One that nobody has yet.
+pub(super) fn new_request_id() -> HeaderValue {
+    let random = rand::random::<[u8; 10]>();
+    let id = uuid::Builder::from_unix_timestamp_millis(milliseconds(), &random).into_uuid();
+    let mut text = Uuid::encode_buffer();
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text)).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// Milliseconds since 1970.
-fn milliseconds() -> u64 {
+pub(super) fn milliseconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
@@ -169,7 +222,8 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "Shop.example:8080");
         assert_eq!(headers["x-forwarded-port"], "8080");
-        for gone in ["x-real-ip", "x_forwarded_for", "forwarded"] {
+        assert_eq!(headers["forwarded"], "for=10.0.0.7;proto=http;host=\"Shop.example:8080\"");
+        for gone in ["x-real-ip", "x_forwarded_for"] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
         let start: u64 = headers["x-request-start"].to_str().unwrap().parse().unwrap();
@@ -183,7 +237,10 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "evil.example");
         assert_eq!(headers["x-forwarded-port"], "443");
-        assert_eq!(headers["forwarded"], "for=1.1.1.1");
+        let ours = "for=10.0.0.7;proto=http;host=\"Shop.example:8080\"";
+        assert_eq!(headers["forwarded"], format!("for=1.1.1.1, {ours}"));
+        assert!(!told("10.0.0.0/8", &CLAIMS[..3]).contains_key("forwarded"), "it would contradict");
+        assert_eq!(told("10.0.0.0/8", &[])["forwarded"], ours);
     }
 
     #[test]

@@ -77,7 +77,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let config = &client.shared.config;
-    let limits = Limits { head: config.header_timeout, between: config.keep_alive_timeout };
+    let limits = Limits::of(config);
     let watchdog = Watchdog::new(Arc::clone(&client.activity), limits);
     let service = service_fn(|request| proxy::answer(Arc::clone(&client), request));
     let connection = http2::Builder::new(TokioExecutor::new())

@@ -30,7 +30,8 @@ pub(super) fn target<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<Target<
 
 const INVALID: &str = "The request's Host header is not a host name.";
 
-fn parse(text: &str) -> Result<Target<'_>, &'static str> {
+/// Reads the value of a `Host` header.
+pub(super) fn parse(text: &str) -> Result<Target<'_>, &'static str> {
     let (host, port) = split(text).ok_or(INVALID)?;
     if port.is_some_and(|port| port.parse::<u16>().is_err() || port.starts_with('+')) {
         return Err(INVALID);

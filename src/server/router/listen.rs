@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::forwarded::Peer;
+use super::lane::{Lane, Outcome};
 use super::patience::{Activity, Limits, Watchdog, Watched};
+use super::prefixed::Prefixed;
 use super::proxy;
 
 /// How long an idle connection may still bring a request after shutdown was asked for.
@@ -93,7 +95,7 @@ async fn admit(
     permit: OwnedSemaphorePermit,
     shutdown: &CancellationToken,
 ) {
-    let (stream, address) = match accepted {
+    let (mut stream, address) = match accepted {
         Ok(accepted) => accepted,
         Err(error) if is_about_the_client(&error) => return,
         Err(error) => {
@@ -103,15 +105,19 @@ async fn admit(
     };
     // Refused only by a socket that is gone already.
     let _ = stream.set_nodelay(true);
-    let client = Arc::new(Client {
-        peer: Peer::new(address.ip(), false, &shared.config.trusted_proxies),
-        activity: Arc::new(Activity::new()),
-        closing: AtomicBool::new(shutdown.is_cancelled()),
-        shared: Arc::clone(shared),
-        _permit: permit,
+    let (known, stopping) = (Arc::clone(shared), shutdown.child_token());
+    shared.tasks.spawn(async move {
+        // Why there is none has been said.
+        let Ok(address) = known.config.announced.visitor(&mut stream, address).await else { return };
+        let client = Arc::new(Client {
+            peer: Peer::new(address.ip(), false, &known.config.trusted_proxies),
+            activity: Arc::new(Activity::new()),
+            closing: AtomicBool::new(stopping.is_cancelled()),
+            shared: known,
+            _permit: permit,
+        });
+        serve_client(client, stream, stopping).await;
     });
-    let stopping = shutdown.child_token();
-    shared.tasks.spawn(serve_client(client, stream, stopping));
 }
 
 fn is_about_the_client(error: &std::io::Error) -> bool {
@@ -119,19 +125,51 @@ fn is_about_the_client(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Serves one client over any stream.
+/// Serves one client over any stream: in the lane for as long as its requests are ordinary, then by hyper.
 pub(super) async fn serve_client<S>(client: Arc<Client>, stream: S, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let mut lane = Lane::new(Arc::clone(&client), Watched::new(stream, Arc::clone(&client.activity)));
+    if let Some(Outcome::HandOver) = in_lane(&client, &mut lane, &stopping).await {
+        let (stream, read) = lane.into_parts();
+        serve_any(client, Prefixed::new(read, stream), stopping).await;
+    }
+}
+
+/// `None`: the client was given up.
+async fn in_lane<S>(client: &Client, lane: &mut Lane<S>, stopping: &CancellationToken) -> Option<Outcome>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let watchdog = Watchdog::new(Arc::clone(&client.activity), Limits::of(&client.shared.config));
+    let mut running = pin!(lane.run());
+    tokio::select! {
+        biased;
+        outcome = running.as_mut() => return Some(outcome),
+        () = watchdog => return None,
+        () = stopping.cancelled() => client.closing.store(true, Relaxed),
+    }
+    let abort = client.shared.abort.child_token();
+    tokio::select! {
+        biased;
+        outcome = running => Some(outcome),
+        () = abort.cancelled() => None,
+    }
+}
+
+/// Serves one client, whatever it asks for.
+async fn serve_any<S>(client: Arc<Client>, stream: Prefixed<Watched<S>>, stopping: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let config = &client.shared.config;
-    let limits = Limits { head: config.header_timeout, between: config.keep_alive_timeout };
-    let watchdog = Watchdog::new(Arc::clone(&client.activity), limits);
+    let watchdog = Watchdog::new(Arc::clone(&client.activity), Limits::of(config));
     let service = service_fn(|request| proxy::answer(Arc::clone(&client), request));
     let connection = http1::Builder::new()
         .max_headers(config.max_headers)
         .max_buf_size(config.max_head_bytes.max(8192))
-        .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(&client.activity))), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {

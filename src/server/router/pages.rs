@@ -21,6 +21,12 @@ pub(super) enum Page {
     Misdirected,
     /// 404: no app has this host.
     NoSuchApp,
+    /// 408: the visitor stopped in the middle of the request's body.
+    TooSlow,
+    /// 413: the app takes no body that large.
+    TooLarge,
+    /// 503: as many requests as its people allow are under way.
+    Busy,
     /// 503: its people work on it.
     Maintenance,
     /// 503: it exists and was never deployed.
@@ -60,6 +66,21 @@ impl Page {
                 "No such app",
                 "There is no app at this address.",
                 "Is it yours? `gigalixir apps` lists all your apps.",
+            ),
+            Self::TooSlow => (408, "too_slow", "Too slow", "The request's body did not arrive in time.", ""),
+            Self::TooLarge => (
+                413,
+                "too_large",
+                "Too large",
+                "This app does not take that much at once.",
+                "Is it yours? Allow more with `gigalixir router:set --max-body=…`.",
+            ),
+            Self::Busy => (
+                503,
+                "busy",
+                "Too many visitors",
+                "This app has as many visitors as it can serve. Please try again shortly.",
+                "Is it yours? Allow more with `gigalixir router:set --max-connections=…`.",
             ),
             Self::Maintenance => (
                 503,
@@ -131,7 +152,7 @@ impl Page {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-        if text.status == StatusCode::BAD_REQUEST {
+        if matches!(self, Self::BadRequest(_) | Self::TooSlow) {
             // What comes after a request we did not understand is not to be understood either.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -140,6 +161,17 @@ impl Page {
         }
         response
     }
+}
+
+/// An app's own page for the time of its maintenance.
+pub(super) fn own(html: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::copy_from_slice(html.as_bytes()));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    response
 }
 
 fn html(text: &Text, id: &str) -> String {
@@ -203,10 +235,13 @@ impl Format {
 mod tests {
     use super::*;
 
-    const ALL: [Page; 10] = [
+    const ALL: [Page; 13] = [
         Page::BadRequest("Why."),
         Page::Misdirected,
         Page::NoSuchApp,
+        Page::TooSlow,
+        Page::TooLarge,
+        Page::Busy,
         Page::Maintenance,
         Page::NothingDeployed,
         Page::ScaledToZero,

@@ -1,6 +1,6 @@
 //! How long a client may keep a connection without asking for anything.
 //!
-//! One timer per connection, which is moved only when it fires too early: a busy connection costs no timer work per
+//! One timer per connection (and one per request whose body keeps us waiting), which is moved only when it fires too early: a busy connection costs no timer work per
 //! request. The phase is written by the stream (bytes came), by the service (a request began) and by the answer's body
 //! (it ended): over HTTP/1.1 all in the connection's own task, over HTTP/2 counted.
 
@@ -14,9 +14,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::RouterConfig;
+
 const WAITING: u64 = 0;
 const HEAD: u64 = 1;
 const BUSY: u64 = 2;
+/// Busy, and the client takes nothing of its answer.
+const STUCK: u64 = 3;
 
 /// What a client connection is doing, and since when.
 #[derive(Debug)]
@@ -65,6 +69,20 @@ impl Activity {
         }
     }
 
+    /// The client's end of the line is full.
+    fn stuck(&self) {
+        if self.phase() == BUSY {
+            self.set(STUCK);
+        }
+    }
+
+    /// It took something.
+    fn taken(&self) {
+        if self.phase() == STUCK {
+            self.set(BUSY);
+        }
+    }
+
     fn phase(&self) -> u64 {
         self.state.load(Relaxed) & 3
     }
@@ -80,6 +98,7 @@ impl Activity {
         match state & 3 {
             WAITING => Some(since + limits.between),
             HEAD => Some(since + limits.head),
+            STUCK => Some(since + limits.body),
             _ => None,
         }
     }
@@ -110,6 +129,14 @@ pub(super) struct Limits {
     pub head: Duration,
     /// Between two requests.
     pub between: Duration,
+    /// Without taking a byte of an answer.
+    pub body: Duration,
+}
+
+impl Limits {
+    pub(super) fn of(config: &RouterConfig) -> Self {
+        Self { head: config.header_timeout, between: config.keep_alive_timeout, body: config.body_timeout }
+    }
 }
 
 /// Resolves when a connection has been silent for too long. To be polled after the connection in the same task.
@@ -145,7 +172,30 @@ impl Future for Watchdog {
     }
 }
 
-/// A client's stream that notes when bytes come.
+/// Resolves when somebody has been silent for too long. Costs nothing until somebody is.
+pub(super) struct Silence {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, timer: None }
+    }
+
+    /// Something was heard.
+    pub(super) fn broken(&mut self) {
+        self.timer = None;
+    }
+
+    /// Nothing was heard; ready when that has gone on for too long.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(context)
+    }
+}
+
+/// A client's stream that notes when bytes come, and when they can no longer go.
 pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
@@ -154,6 +204,14 @@ pub(super) struct Watched<S> {
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
         Self { stream, activity }
+    }
+
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Pending => self.activity.stuck(),
+            Poll::Ready(_) => self.activity.taken(),
+        }
+        written
     }
 }
 
@@ -174,7 +232,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -190,7 +249,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -39,7 +39,15 @@ impl Shared {
         if peer.is_secure(request.headers()) {
             return None;
         }
-        redirect(host, portal.https_port(host)?, request.uri())
+        let port = portal.https_port(host)?;
+        let port = if port == 443 { String::new() } else { format!(":{port}") };
+        redirect("https", host, &port, request.uri())
+    }
+
+    /// Whether there is certainly none.
+    pub(super) fn lets_through(&self, host: &str, path: &str, secure: bool) -> bool {
+        let Some(portal) = &self.portal else { return true };
+        !OWN_PATHS.iter().any(|own| path.starts_with(own)) && (secure || portal.https_port(host).is_none())
     }
 
     /// Whether a request came over the wrong connection: browsers use one for all hosts of a certificate.
@@ -47,21 +55,25 @@ impl Shared {
         self.portal.as_ref().is_some_and(|portal| portal.is_elsewhere(host))
     }
 
+    /// What has browsers keep to https, if they shall.
+    pub(super) fn hardening(&self) -> Option<HeaderValue> {
+        self.portal.as_ref().and_then(|portal| portal.strict_transport_security())
+    }
+
     /// Has browsers keep to https.
     pub(super) fn harden(&self, headers: &mut HeaderMap) {
-        if let Some(value) = self.portal.as_ref().and_then(|portal| portal.strict_transport_security()) {
+        if let Some(value) = self.hardening() {
             headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(value);
         }
     }
 }
 
-/// 308 keeps the method and the body.
-fn redirect(host: &str, port: u16, uri: &Uri) -> Option<Response<Bytes>> {
+/// The same page at another host; 308 keeps the method and the body. `port` has its colon, if there is one.
+pub(super) fn redirect(scheme: &str, host: &str, port: &str, uri: &Uri) -> Option<Response<Bytes>> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let port = if port == 443 { String::new() } else { format!(":{port}") };
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    let location = HeaderValue::try_from(format!("https://{host}{port}{path}")).ok()?;
+    let location = HeaderValue::try_from(format!("{scheme}://{host}{port}{path}")).ok()?;
     response.headers_mut().insert(LOCATION, location);
     Some(response)
 }

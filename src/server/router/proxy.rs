@@ -1,37 +1,29 @@
-//! One request, from its head to the head of its answer.
-//!
-//! A backend is connected to before anything of the request is sent, so a replica that refuses costs nothing: the next
-//! one is asked, and when all of this table refuse, those of the newest. A kept-alive connection that turns out to be
-//! stale is replaced by a fresh one. Nothing is ever sent twice that might have had an effect: only a request that is
-//! idempotent (RFC 9110 9.2.2) and has no body is repeated, and only because the connection, not the app, was at fault.
+//! One request, from its head to the head of its answer: who answers it, what the app's people allow, and what the app is
+//! told. Getting an answer out of a replica is [`forward`]'s.
 
 use std::convert::Infallible;
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
+use super::affinity::Tag;
 use super::bodies::{Answer, AnswerBody, RequestBody, discard};
+use super::forward::{Taken, forward, ready};
 use super::forwarded::{self, REQUEST_ID};
-use super::inflight::Lease;
-use super::link::{Link, Unanswered};
+use super::journal::Note;
 use super::listen::Client;
 use super::pages::{self, Page};
 use super::snapshot::Target;
-use super::{headers, host, tunnel};
-use crate::server::domain::RouteState;
-
-/// A request that cannot be repeated uses a kept connection only if it was in use this recently: an app that closes
-/// idle connections does so later, so the two do not cross.
-const SURELY_OPEN: Duration = Duration::from_millis(500);
-/// How many tables a request may be tried on.
-const TABLES: usize = 3;
+use super::traffic::Visit;
+use super::{headers, host, portal, tunnel};
 
 /// Answers a request; what goes wrong is an answer too.
 pub(super) async fn answer(
@@ -43,32 +35,68 @@ pub(super) async fn answer(
     let multiplexed = request.version() == Version::HTTP_2;
     let id = forwarded::request_id(request.headers());
     let wants = pages::Format::wanted(request.headers());
-    let answered = match resolve(&client, &request) {
+    let place = resolve(&client, &request);
+    let mut visit = Some(visit(&client, &request, &place, &id));
+    // The page that an app has for itself outlives the request.
+    let found = if let Ok(Place::App(found)) = &place { Some(Arc::clone(&found.target)) } else { None };
+    let answered = match place {
         Ok(Place::InFront(response)) => {
             discard(request.into_body());
             Ok(response.map(|body| AnswerBody::page(body, Arc::clone(&client.activity))))
         }
-        Ok(Place::App(found)) => proxy(&client, request, found, &id).await,
-        Err(page) => {
-            // A client that waits for leave to send shall not get it; any other is sending already.
-            if !request.headers().contains_key(EXPECT) {
+        Ok(Place::App(found)) => match admitted(&client, &request, &found, visit.as_ref()) {
+            Ok(None) => proxy(&client, request, found, &id, &mut visit).await,
+            Ok(Some(elsewhere)) => {
                 discard(request.into_body());
+                Ok(elsewhere.map(|body| AnswerBody::page(body, Arc::clone(&client.activity))))
             }
-            Err(page)
-        }
+            Err(page) => Err(refuse(request, page)),
+        },
+        Err(page) => Err(refuse(request, page)),
     };
     let mut response = answered.unwrap_or_else(|page| {
-        page.render(wants, &id).map(|body| AnswerBody::page(body, Arc::clone(&client.activity)))
+        let own = found.as_ref().and_then(|target| target.rules().maintenance_page.as_deref());
+        let page = match own.filter(|_| page == Page::Maintenance && wants == pages::Format::Html) {
+            Some(html) => pages::own(html),
+            None => page.render(wants, &id),
+        };
+        page.map(|body| AnswerBody::page(body, Arc::clone(&client.activity)))
     });
+    if let Some(visit) = &mut visit {
+        visit.answered(response.status().as_u16());
+    }
+    response.body_mut().ends(visit);
     response.headers_mut().insert(REQUEST_ID, id);
     if client.peer.is_over_tls() {
         client.shared.harden(response.headers_mut());
     }
-    if !multiplexed && client.closing.load(Relaxed) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if multiplexed {
+        // A hop's own header, which HTTP/2 has not.
+        response.headers_mut().remove(CONNECTION);
+    } else if client.closing.load(Relaxed) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     asked.hand_over();
     Ok(response)
+}
+
+/// Begins to count.
+fn visit(client: &Client, request: &Request<Incoming>, place: &Result<Place, Page>, id: &HeaderValue) -> Visit {
+    let Ok(Place::App(found)) = place else { return Visit::stray(Arc::clone(client.shared.published.strays())) };
+    let mut visit = Visit::of(&found.target);
+    if found.target.rules().access_log {
+        visit.note = Note::begin(client, found.target.app(), request, &found.host, id);
+    }
+    visit
+}
+
+/// A page in the place of an answer, to a request that may have a body.
+fn refuse(request: Request<Incoming>, page: Page) -> Page {
+    // A client that waits for leave to send shall not get it; any other is sending already.
+    if !request.headers().contains_key(EXPECT) {
+        discard(request.into_body());
+    }
+    page
 }
 
 /// Who answers a request.
@@ -101,7 +129,6 @@ fn resolve(client: &Client, request: &Request<Incoming>) -> Result<Place, Page> 
         false => Page::NoSuchApp,
     };
     let target = client.shared.published.next_target(&asked.host).ok_or_else(unknown)?;
-    ready(&target)?;
     let header = match request.uri().authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => request.headers().get(HOST).cloned(),
@@ -111,26 +138,96 @@ fn resolve(client: &Client, request: &Request<Incoming>) -> Result<Place, Page> 
     Ok(Place::App(Found { target, host, port, header }))
 }
 
+/// What the app's people have decided about requests, before one of its replicas is asked: the way to another host, or a
+/// refusal.
+fn admitted(
+    client: &Client,
+    request: &Request<Incoming>,
+    found: &Found,
+    visit: Option<&Visit>,
+) -> Result<Option<Response<Bytes>>, Page> {
+    ready(&found.target)?;
+    let rules = found.target.rules();
+    let instead = rules.canonical.and_then(|canonical| canonical.instead_of(&found.host));
+    if let Some(host) = instead.filter(|host| client.shared.published.is_of(host, &found.target)) {
+        let scheme = if client.peer.is_secure(request.headers()) { "https" } else { "http" };
+        let port = found.port.as_ref().map(|port| format!(":{port}")).unwrap_or_default();
+        return Ok(portal::redirect(scheme, &host, &port, request.uri()));
+    }
+    let full = |most: NonZeroU32| visit.is_some_and(|visit| visit.among() > most.get() as usize);
+    if rules.connections.is_some_and(full) {
+        return Err(Page::Busy);
+    }
+    let announced = request.body().size_hint().lower();
+    if rules.body_bytes.is_some_and(|most| announced > most) {
+        return Err(Page::TooLarge);
+    }
+    Ok(None)
+}
+
 async fn proxy(
     client: &Arc<Client>,
     mut request: Request<Incoming>,
     found: Found,
     id: &HeaderValue,
+    visit: &mut Option<Visit>,
 ) -> Result<Response<AnswerBody>, Page> {
     let protocol = if request.version() == Version::HTTP_11 { headers::upgrade(request.headers()) } else { None };
     let client_side = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
-    let (mut head, incoming) = request.into_parts();
+    let rules = found.target.rules();
+    let brought = if rules.affinity { Tag::brought(request.headers()) } else { None };
+    let (affine, most) = (rules.affinity, rules.body_bytes.unwrap_or(u64::MAX));
+    let secure = client.peer.is_secure(request.headers());
+    let (head, incoming) = request.into_parts();
+    let (body, upload) = RequestBody::new(incoming, most, client.shared.config.body_timeout);
+    if let (Some(visit), Some(upload)) = (visit.as_mut(), &upload) {
+        visit.brings(Arc::clone(upload));
+    }
+    let request = onwards(client, head, body, &found, id, protocol);
+    let taken = forward(client, request, found.target, &found.host, brought, visit.as_ref()).await?;
+    if let Some(note) = visit.as_mut().and_then(|visit| visit.note.as_mut()) {
+        note.asked(taken.lease.name());
+    }
+    let tag = taken.lease.tag();
+    let mut response = if taken.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        switch(client, client_side, taken, visit)?
+    } else {
+        let (mut head, incoming) = taken.response.into_parts();
+        headers::strip_response(&mut head.headers);
+        head.version = Version::HTTP_11;
+        let sent = upload.is_none_or(|upload| upload.is_over());
+        let keep = client.shared.config.backend_idle_connections;
+        let answer = Answer::new(incoming, taken.link, taken.lease, sent, keep).await;
+        Response::from_parts(head, AnswerBody::backend(answer, Arc::clone(&client.activity)))
+    };
+    if affine
+        && brought != Some(tag)
+        && let Some(cookie) = tag.cookie(secure)
+    {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// The request as a replica shall see it.
+fn onwards(
+    client: &Client,
+    mut head: Parts,
+    body: RequestBody,
+    found: &Found,
+    id: &HeaderValue,
+    protocol: Option<HeaderValue>,
+) -> Request<RequestBody> {
     headers::strip_request(&mut head.headers);
     if head.version == Version::HTTP_2 {
         headers::join_cookies(&mut head.headers);
     }
     client.peer.tell(&mut head.headers, &found.header, found.port.as_deref(), id);
-    head.headers.insert(HOST, found.header);
+    head.headers.insert(HOST, found.header.clone());
     head.version = Version::HTTP_11;
     if head.uri.authority().is_some() {
         head.uri = Uri::from(head.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
     }
-    let (body, over) = RequestBody::new(incoming);
     if !body.is_empty() && !head.headers.contains_key(CONTENT_LENGTH) {
         // Said for methods that usually have no body too, where hyper would take the body for absent.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -139,147 +236,26 @@ async fn proxy(
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, protocol);
     }
-    let taken = forward(client, Request::from_parts(head, body), found.target, &found.host).await?;
-    if taken.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(client, client_side, taken);
-    }
-    let (mut head, incoming) = taken.response.into_parts();
-    headers::strip_response(&mut head.headers);
-    head.version = Version::HTTP_11;
-    let sent = over.is_none_or(|over| over.load(Acquire));
-    let keep = client.shared.config.backend_idle_connections;
-    let answer = Answer::new(incoming, taken.link, taken.lease, sent, keep).await;
-    Ok(Response::from_parts(head, AnswerBody::backend(answer, Arc::clone(&client.activity))))
-}
-
-fn ready(target: &Target) -> Result<(), Page> {
-    match target.state() {
-        RouteState::Serving(_) => Ok(()),
-        RouteState::Maintenance => Err(Page::Maintenance),
-        RouteState::NothingDeployed => Err(Page::NothingDeployed),
-        RouteState::ScaledToZero => Err(Page::ScaledToZero),
-        RouteState::Failing => Err(Page::Failing),
-    }
-}
-
-/// A backend's answer, its body still to come.
-struct Taken {
-    response: Response<Incoming>,
-    link: Link,
-    lease: Lease,
-}
-
-async fn forward(
-    client: &Client,
-    mut request: Request<RequestBody>,
-    mut target: Arc<Target>,
-    name: &str,
-) -> Result<Taken, Page> {
-    for _ in 0..TABLES {
-        let mut tried = Vec::new();
-        while let Some((index, lease)) = target.pick(&tried) {
-            match attempt(client, &lease, request).await {
-                Ok((response, link)) => return Ok(Taken { response, link, lease }),
-                Err(Attempt::Refused(unsent)) => request = *unsent,
-                Err(Attempt::Failed(page)) => {
-                    tracing::info!(app.name = %target.app(), backend = lease.name(), ?page, "a backend did not answer");
-                    return Err(page);
-                }
-            }
-            tracing::info!(app.name = %target.app(), backend = lease.name(), "a backend refused a connection");
-            tried.push(index);
-        }
-        let newest = client.shared.published.target(name).ok_or(Page::NoSuchApp)?;
-        ready(&newest)?;
-        if Arc::ptr_eq(&newest, &target) {
-            break;
-        }
-        target = newest;
-    }
-    Err(Page::Unreachable)
-}
-
-enum Attempt {
-    /// Nothing was sent.
-    Refused(Box<Request<RequestBody>>),
-    Failed(Page),
-}
-
-/// Sends a request to one backend: over a kept connection if there is one, else over a new one.
-async fn attempt(
-    client: &Client,
-    lease: &Lease,
-    mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Link), Attempt> {
-    let config = &client.shared.config;
-    let repeatable = request.method().is_idempotent() && request.body().is_empty();
-    let limit = if repeatable { config.backend_idle_timeout } else { SURELY_OPEN.min(config.backend_idle_timeout) };
-    while let Some(mut link) = lease.take_idle(limit).await {
-        let spare = repeatable.then(|| again(&request));
-        match send(&mut link, request, config.response_timeout).await {
-            Ok(response) => return Ok((response, link)),
-            Err(Failed::TimedOut) => return Err(Attempt::Failed(Page::TimedOut)),
-            Err(Failed::Unanswered(failed)) => match (failed.unsent, spare) {
-                (Some(unsent), _) => request = *unsent,
-                (None, Some(spare)) if !failed.error.is_parse() => request = spare,
-                (None, _) => return Err(Attempt::Failed(blame(&failed.error))),
-            },
-        }
-    }
-    let mut link = match Link::dial(lease.address(), config.connect_timeout).await {
-        Ok(link) => link,
-        Err(_) => return Err(Attempt::Refused(Box::new(request))),
-    };
-    match send(&mut link, request, config.response_timeout).await {
-        Ok(response) => Ok((response, link)),
-        Err(Failed::TimedOut) => Err(Attempt::Failed(Page::TimedOut)),
-        Err(Failed::Unanswered(Unanswered { unsent: Some(unsent), .. })) => Err(Attempt::Refused(unsent)),
-        Err(Failed::Unanswered(failed)) => Err(Attempt::Failed(blame(&failed.error))),
-    }
-}
-
-enum Failed {
-    TimedOut,
-    Unanswered(Unanswered),
-}
-
-async fn send(
-    link: &mut Link,
-    request: Request<RequestBody>,
-    limit: Option<Duration>,
-) -> Result<Response<Incoming>, Failed> {
-    let sending = link.send(request);
-    match limit {
-        None => sending.await,
-        Some(limit) => tokio::time::timeout(limit, sending).await.map_err(|_| Failed::TimedOut)?,
-    }
-    .map_err(Failed::Unanswered)
-}
-
-/// Whose fault a missing answer is: a broken request body is the client's.
-fn blame(error: &hyper::Error) -> Page {
-    if error.is_user() { Page::BadRequest("The request's body is malformed.") } else { Page::NoAnswer }
-}
-
-/// The same request once more; it has no body.
-fn again(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+    Request::from_parts(head, body)
 }
 
 /// The backend changes protocols: the rest of both connections is a tunnel.
-fn switch(client: &Arc<Client>, client_side: Option<OnUpgrade>, taken: Taken) -> Result<Response<AnswerBody>, Page> {
+fn switch(
+    client: &Arc<Client>,
+    client_side: Option<OnUpgrade>,
+    taken: Taken,
+    visit: &mut Option<Visit>,
+) -> Result<Response<AnswerBody>, Page> {
     let Taken { response, link, lease } = taken;
     let Some(client_side) = client_side else { return Err(Page::NoAnswer) };
     let protocol = response.headers().get(UPGRADE).cloned().ok_or(Page::NoAnswer)?;
+    let Some(mut visit) = visit.take() else { return Err(Page::NoAnswer) };
+    visit.switched(response.status().as_u16());
     let kept = Arc::clone(client);
     client.shared.tasks.spawn(async move {
         let idle = kept.shared.config.tunnel_idle_timeout;
         let ended = tokio::select! {
-            ended = tunnel::run(client_side, link, idle) => ended,
+            ended = tunnel::run(client_side, link, idle, &visit) => ended,
             () = kept.shared.abort.cancelled() => Ok(()),
         };
         if let Err(error) = ended {

@@ -13,9 +13,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::affinity::Tag;
 use super::inflight::Lease;
+use super::traffic::Tally;
 use super::upstream::Upstream;
-use crate::server::domain::{AppName, Backend, Route, RouteState, RouteTable};
+use crate::server::domain::{AppName, Backend, Route, RouteState, RouteTable, Rules};
 
 /// Where a host leads, with its backends' connections.
 pub(super) struct Target {
@@ -23,8 +25,12 @@ pub(super) struct Target {
     upstreams: Box<[Arc<Upstream>]>,
     /// Who is looked at first, so that equals take turns.
     turn: AtomicUsize,
+    /// It serves, and nothing is to be looked at before that.
+    plain: bool,
     /// Requests that were divided between the app and its canary; kept across tables.
     divided: Arc<AtomicUsize>,
+    /// Kept across tables too.
+    tally: Arc<Tally>,
 }
 
 impl Target {
@@ -34,6 +40,20 @@ impl Target {
 
     pub(super) fn state(&self) -> &RouteState {
         &self.route.state
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.route.rules
+    }
+
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    /// The backend that a browser has been with, if it is still there.
+    pub(super) fn again(&self, tag: Tag) -> Option<(usize, Lease)> {
+        let index = self.upstreams.iter().position(|upstream| upstream.tag() == tag)?;
+        Lease::of(&self.upstreams[index]).map(|lease| (index, lease))
     }
 
     /// The app that gets the next request, if it is the canary. Of any hundred in a row it gets exactly its weight, evenly
@@ -73,6 +93,8 @@ pub(super) struct Snapshot {
 /// The table in force.
 pub(super) struct Published {
     current: ArcSwap<Snapshot>,
+    /// Visitors of nobody.
+    strays: Arc<Tally>,
     book: Mutex<Book>,
 }
 
@@ -86,7 +108,7 @@ struct Book {
 impl Published {
     pub(super) fn new(table: watch::Receiver<Arc<RouteTable>>) -> Self {
         let book = Book { table, applied: Arc::default(), upstreams: HashMap::new() };
-        let published = Self { current: ArcSwap::default(), book: Mutex::new(book) };
+        let published = Self { current: ArcSwap::default(), strays: Arc::default(), book: Mutex::new(book) };
         published.refresh();
         published
     }
@@ -104,6 +126,26 @@ impl Published {
         let canary = target.canary().and_then(|app| current.apps.get(app));
         let canary = canary.filter(|canary| matches!(canary.state(), RouteState::Serving(_)));
         Some(Arc::clone(canary.unwrap_or(target)))
+    }
+
+    /// Where a host leads, if every request for it simply goes to one of the app's replicas.
+    pub(super) fn plain_target(&self, host: &str) -> Option<Arc<Target>> {
+        self.current.load().hosts.get(host).filter(|target| target.plain).cloned()
+    }
+
+    /// Whether a host is the same app's as `target`.
+    pub(super) fn is_of(&self, host: &str, target: &Target) -> bool {
+        self.current.load().hosts.get(host).is_some_and(|other| other.app() == target.app())
+    }
+
+    /// Every app's counters.
+    pub(super) fn tallies(&self) -> Vec<(AppName, Arc<Tally>)> {
+        let current = self.current.load();
+        current.apps.iter().map(|(app, target)| (app.clone(), Arc::clone(&target.tally))).collect()
+    }
+
+    pub(super) fn strays(&self) -> &Arc<Tally> {
+        &self.strays
     }
 
     pub(super) fn upstream(&self, backend: &Backend) -> Option<Arc<Upstream>> {
@@ -170,14 +212,22 @@ fn build(
             let target = targets.entry(Arc::as_ptr(route)).or_insert_with(|| {
                 let backends: &[Backend] = if let RouteState::Serving(list) = &route.state { list } else { &[] };
                 let upstreams = backends.iter().map(&mut upstream).collect();
-                let divided = before.get(&route.app).map(|target| Arc::clone(&target.divided)).unwrap_or_default();
-                Arc::new(Target { route: Arc::clone(route), upstreams, turn: AtomicUsize::new(0), divided })
+                let kept = before.get(&route.app).map(|old| (Arc::clone(&old.divided), Arc::clone(&old.tally)));
+                let (divided, tally) = kept.unwrap_or_default();
+                let (turn, plain) = (AtomicUsize::new(0), is_plain(route));
+                Arc::new(Target { route: Arc::clone(route), upstreams, turn, plain, divided, tally })
             });
             (host.as_str().to_owned(), Arc::clone(target))
         })
         .collect();
     let apps = targets.into_values().map(|target| (target.app().clone(), target)).collect();
     (Snapshot { hosts, apps }, upstreams)
+}
+
+fn is_plain(route: &Route) -> bool {
+    // The page is for other times.
+    let none = Rules { maintenance_page: route.rules.maintenance_page.clone(), ..Rules::default() };
+    matches!(route.state, RouteState::Serving(_)) && route.canary.is_none() && *route.rules == none
 }
 
 /// Follows the table until `stop`.

@@ -11,7 +11,7 @@ pub fn serving(app: AppName, replicas: u32, ready: Vec<Backend>) -> Route {
         (_, true) => RouteState::Failing,
         (_, false) => RouteState::Serving(ready),
     };
-    Route { app, state, canary: None }
+    Route { app, state, canary: None, rules: Arc::default() }
 }
 
 /// A table of apps, each reached by any of its hosts. A host named twice belongs to the first that named it.

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::link::Link;
+use super::traffic::Visit;
 
 /// Copy buffer each way, bytes.
 const BUFFER: usize = 8 * 1024;
@@ -23,12 +24,14 @@ const BUFFER: usize = 8 * 1024;
 const HALF_CLOSED: Duration = Duration::from_secs(10);
 
 /// Copies between the two sides; one side's end is passed on while the other may go on. Ends with an error when both
-/// have been silent for `idle`, or the second for [`HALF_CLOSED`].
-pub(super) async fn run(client: OnUpgrade, link: Link, idle: Option<Duration>) -> io::Result<()> {
+/// have been silent for `idle`, or the second for [`HALF_CLOSED`]. Every byte is told to `visit`.
+pub(super) async fn run(client: OnUpgrade, link: Link, idle: Option<Duration>, visit: &Visit) -> io::Result<()> {
     let (client, (backend, early)) = tokio::join!(client, link.into_stream());
     let clock = Arc::new(Clock::new());
-    let mut client = Heard::new(TokioIo::new(client.map_err(io::Error::other)?), &clock);
-    let mut backend = Heard::new(backend, &clock);
+    let mut client =
+        Heard::new(TokioIo::new(client.map_err(io::Error::other)?), &clock, |bytes| visit.tunnelled(bytes, 0));
+    let mut backend = Heard::new(backend, &clock, |bytes| visit.tunnelled(0, bytes));
+    visit.tunnelled(0, early.len() as u64);
     client.write_all(&early).await?;
     tokio::select! {
         copied = copy_bidirectional_with_sizes(&mut client, &mut backend, BUFFER, BUFFER) => copied.map(drop),
@@ -85,19 +88,20 @@ impl Clock {
     }
 }
 
-/// A stream that notes when bytes come.
-struct Heard<S> {
+/// A stream that notes when bytes come, and tells how many.
+struct Heard<S, T> {
     stream: S,
     clock: Arc<Clock>,
+    tell: T,
 }
 
-impl<S> Heard<S> {
-    fn new(stream: S, clock: &Arc<Clock>) -> Self {
-        Self { stream, clock: Arc::clone(clock) }
+impl<S, T> Heard<S, T> {
+    fn new(stream: S, clock: &Arc<Clock>, tell: T) -> Self {
+        Self { stream, clock: Arc::clone(clock), tell }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin, T: Fn(u64) + Unpin> AsyncRead for Heard<S, T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -105,12 +109,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.clock.heard(buffer.filled().len() - before);
+        let bytes = buffer.filled().len() - before;
+        self.clock.heard(bytes);
+        (self.tell)(bytes as u64);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin, T: Unpin> AsyncWrite for Heard<S, T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

@@ -9,7 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::affinity::Tag;
 use super::inflight::Load;
+use super::lane::Wire;
 use super::link::Link;
 use crate::server::domain::Backend;
 
@@ -17,19 +19,17 @@ use crate::server::domain::Backend;
 #[derive(Debug)]
 pub(super) struct Upstream {
     backend: Backend,
+    tag: Tag,
     load: Load,
-    idle: Mutex<Vec<Idle>>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    since: Instant,
-    link: Link,
+    /// hyper's connections, and the lane's.
+    links: Pool<Link>,
+    wires: Pool<Wire>,
 }
 
 impl Upstream {
     pub(super) fn new(backend: Backend) -> Self {
-        Self { backend, load: Load::default(), idle: Mutex::default() }
+        let tag = Tag::of(&backend.name);
+        Self { backend, tag, load: Load::default(), links: Pool::default(), wires: Pool::default() }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -40,6 +40,11 @@ impl Upstream {
         &self.backend.name
     }
 
+    /// Its name in browsers' cookies.
+    pub(super) fn tag(&self) -> Tag {
+        self.tag
+    }
+
     pub(super) fn load(&self) -> &Load {
         &self.load
     }
@@ -47,7 +52,7 @@ impl Upstream {
     /// A living connection that has not been idle for longer than `limit`.
     pub(super) async fn take_idle(&self, limit: Duration) -> Option<Link> {
         loop {
-            let Idle { since, mut link } = self.pop(limit)?;
+            let (since, mut link) = self.links.pop(limit)?;
             let alive = poll_fn(|context| {
                 link.drive(context);
                 Poll::Ready(link.is_ready())
@@ -58,33 +63,75 @@ impl Upstream {
         }
     }
 
-    fn pop(&self, limit: Duration) -> Option<Idle> {
-        self.pool().pop_if(|newest| newest.since.elapsed() <= limit)
+    /// The same for the lane.
+    pub(super) fn take_wire(&self, limit: Duration) -> Option<Wire> {
+        loop {
+            let (_, wire) = self.wires.pop(limit)?;
+            if wire.is_quiet() {
+                return Some(wire);
+            }
+        }
     }
 
     /// Keeps a connection for the next request, unless there are `most` already or the backend is out of the table.
     pub(super) fn give_back(&self, link: Link, most: usize) {
-        let mut pool = self.pool();
-        if pool.len() < most && !self.load.is_retired() {
-            pool.push(Idle { since: Instant::now(), link });
-        }
+        self.links.push(link, most, &self.load);
+    }
+
+    /// The same for the lane.
+    pub(super) fn give_wire_back(&self, wire: Wire, most: usize) {
+        self.wires.push(wire, most, &self.load);
     }
 
     pub(super) fn close_idle(&self) {
-        let closed = std::mem::take(&mut *self.pool());
-        drop(closed);
+        self.links.close();
+        self.wires.close();
     }
 
     pub(super) fn close_idle_since(&self, limit: Duration) {
-        let mut pool = self.pool();
+        self.links.close_since(limit);
+        self.wires.close_since(limit);
+    }
+}
+
+/// Idle connections, and since when each is.
+#[derive(Debug)]
+struct Pool<C>(Mutex<Vec<(Instant, C)>>);
+
+impl<C> Default for Pool<C> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<C> Pool<C> {
+    fn pop(&self, limit: Duration) -> Option<(Instant, C)> {
+        self.lock().pop_if(|(since, _)| since.elapsed() <= limit)
+    }
+
+    fn push(&self, connection: C, most: usize, load: &Load) {
+        let mut pool = self.lock();
+        // Looked at under the lock: whoever retires a backend closes what is here afterwards.
+        if pool.len() < most && !load.is_retired() {
+            pool.push((Instant::now(), connection));
+        }
+    }
+
+    fn close(&self) {
+        let closed = std::mem::take(&mut *self.lock());
+        drop(closed);
+    }
+
+    fn close_since(&self, limit: Duration) {
+        let mut pool = self.lock();
         // Oldest first: the tail is where connections come and go.
-        let young = pool.partition_point(|idle| idle.since.elapsed() > limit);
+        let young = pool.partition_point(|(since, _)| since.elapsed() > limit);
         let closed: Vec<_> = pool.drain(..young).collect();
         drop(pool);
         drop(closed);
     }
 
-    fn pool(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<(Instant, C)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

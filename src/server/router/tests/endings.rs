@@ -179,7 +179,7 @@ async fn shutdown_finishes_what_is_in_flight_and_closes_what_is_idle() {
         }
     })
     .await;
-    let Stage { address, shutdown, router, inflight, table } = Stage::serving(&[backend]).await;
+    let Stage { address, shutdown, router, inflight, table, .. } = Stage::serving(&[backend]).await;
     let mut idle = TcpStream::connect(address).await.unwrap();
     let mut busy = TcpStream::connect(address).await.unwrap();
     busy.write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await.unwrap();

@@ -2,9 +2,13 @@
 
 mod balance;
 mod endings;
+mod lane;
 mod plain;
+mod rules;
+mod slow;
 mod smuggling;
 mod streams;
+mod traffic;
 mod tunnels;
 
 use std::collections::HashMap;
@@ -24,8 +28,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inflight, Router, RouterConfig};
-use crate::server::domain::{AppName, Backend, Hostname, Route, RouteState, RouteTable};
+use super::{Inflight, Neighbours, Router, RouterConfig, Traffic};
+use crate::server::domain::{AppName, Backend, Hostname, Route, RouteState, RouteTable, Rules};
 
 pub(super) const SOON: Duration = Duration::from_secs(5);
 
@@ -34,18 +38,36 @@ pub(super) struct Stage {
     pub(super) address: SocketAddr,
     pub(super) table: watch::Sender<Arc<RouteTable>>,
     pub(super) inflight: Inflight,
+    pub(super) traffic: Traffic,
     pub(super) shutdown: CancellationToken,
     pub(super) router: JoinHandle<()>,
 }
 
 impl Stage {
     pub(super) async fn new(config: RouterConfig, states: &[(&str, RouteState)]) -> Self {
-        let (table, receiver) = watch::channel(Arc::new(table(states)));
+        Self::of(config, Neighbours::default(), table(states)).await
+    }
+
+    /// One app, `shop.test` and `www.shop.test`, for which rules hold.
+    pub(super) async fn ruled(rules: Rules, state: RouteState, neighbours: Neighbours) -> Self {
+        let mut table = table(&[("shop.test", state)]);
+        let route = table.hosts.values().next().unwrap();
+        let route = Arc::new(Route { rules: Arc::new(rules), ..Route::clone(route) });
+        for host in ["shop.test", "www.shop.test"] {
+            table.hosts.insert(Hostname::parse(host).unwrap(), Arc::clone(&route));
+        }
+        Self::of(RouterConfig::default(), neighbours, table).await
+    }
+
+    async fn of(config: RouterConfig, neighbours: Neighbours, table: RouteTable) -> Self {
+        let (table, receiver) = watch::channel(Arc::new(table));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let (inflight, router) = Router::start(listener, config, receiver, shutdown.clone());
-        Self { address, table, inflight, shutdown, router }
+        let router = Router::between(neighbours, config, receiver);
+        let (inflight, traffic) = (router.inflight(), router.traffic());
+        let router = router.serve(listener, shutdown.clone());
+        Self { address, table, inflight, traffic, shutdown, router }
     }
 
     /// One app, `shop.test`, served by these.
@@ -114,7 +136,10 @@ pub(super) fn table(states: &[(&str, RouteState)]) -> RouteTable {
     let mut hosts = HashMap::new();
     for (index, (host, state)) in states.iter().enumerate() {
         let app = AppName::parse(&format!("secret-name-{index}")).unwrap();
-        hosts.insert(Hostname::parse(host).unwrap(), Arc::new(Route { app, state: state.clone(), canary: None }));
+        hosts.insert(
+            Hostname::parse(host).unwrap(),
+            Arc::new(Route { app, state: state.clone(), canary: None, rules: Arc::default() }),
+        );
     }
     RouteTable { hosts }
 }

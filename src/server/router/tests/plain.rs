@@ -1,6 +1,7 @@
 //! Hosts, headers, pages, the odd cases of HTTP.
 
 use super::*;
+use crate::server::announced::Announced;
 
 #[tokio::test]
 async fn hosts_lead_to_their_apps() {
@@ -44,6 +45,7 @@ async fn an_app_is_told_of_the_client() {
         "x-forwarded-proto: http\n",
         "x-forwarded-host: Shop.test:81\n",
         "x-forwarded-port: 81\n",
+        "forwarded: for=127.0.0.1;proto=http;host=\"Shop.test:81\"\n",
         "x-request-id: mine-1\n",
         "x-request-start: 1",
         "te: trailers\n",
@@ -64,6 +66,21 @@ async fn a_trusted_proxy_is_believed() {
     let answer = stage.raw(head).await;
     assert!(answer.contains("x-forwarded-for: 6.6.6.6, 127.0.0.1\n"), "{answer}");
     assert!(answer.contains("x-forwarded-proto: https\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn visitors_are_where_a_load_balancer_says() {
+    let announced = Announced::by(&["127.0.0.1/32".parse().unwrap()]);
+    let config = RouterConfig { announced, ..RouterConfig::default() };
+    let stage = Stage::new(config, &shop(&[mirror("a").await])).await;
+    let ask = "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n";
+    let answer = stage.raw(format!("PROXY TCP4 192.0.2.7 127.0.0.1 8080 80\r\n{ask}")).await;
+    assert!(answer.contains("x-forwarded-for: 192.0.2.7\n"), "{answer}");
+    let second =
+        [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x08\x7f\0\0\x01\0\x50\0\x50"[..], ask.as_bytes()].concat();
+    let answer = stage.raw(second).await;
+    assert!(answer.contains("x-forwarded-for: 192.0.2.8\n"), "{answer}");
+    assert_eq!(stage.raw(ask).await, "", "one that says nothing is not served");
 }
 
 #[tokio::test]
@@ -161,7 +178,8 @@ async fn answers_without_bodies_keep_their_headers() {
         client.write_all(format!("{line} HTTP/1.1\r\nHost: shop.test\r\n\r\n").as_bytes()).await.unwrap();
         let answer = read_until(&mut client, "\r\n\r\n").await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {answer}");
-        assert!(answer.contains(has) && !answer.contains(lacks), "{line}: {answer}");
+        let lower = answer.to_lowercase();
+        assert!(lower.contains(&has.to_lowercase()) && !lower.contains(lacks), "{line}: {answer}");
         assert!(answer.ends_with("\r\n\r\n"), "{line}: {answer}");
     }
 }
