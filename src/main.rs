@@ -27,7 +27,10 @@ fn main() -> ExitCode {
             cli::complete(shell).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
         }
         #[cfg(feature = "server")]
-        Command::Server(flags) => gigalixir::server::daemon::main(&overrides(flags)),
+        Command::Server(flags) => {
+            let succeeds = flags.succeed;
+            gigalixir::server::daemon::main(&overrides(flags), succeeds)
+        }
         #[cfg(feature = "server")]
         Command::StacksBuild(cli::StacksBuildArgs { stack, socket, stacks_dir, mirror }) => {
             use gigalixir::server::stack_image::{Wish, main};
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
 /// The flags of `server` as the server knows them.
 #[cfg(feature = "server")]
 fn overrides(flags: cli::ServerArgs) -> gigalixir::server::config::Overrides {
-    let cli::ServerArgs { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit } = flags;
+    let cli::ServerArgs { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit, .. } = flags;
     gigalixir::server::config::Overrides { config, data_dir, domain, api, http, https, ssh, runtime, stop_apps_on_exit }
 }
 

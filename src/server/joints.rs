@@ -24,12 +24,13 @@ use super::logs::Logs;
 use super::nodes::{Replica, World};
 use super::receiver::Receiver;
 use super::releases::{Releases, Seals};
-use super::router::{Guest, Inflight, Place, Portal, Router};
+use super::router::{Guest, Inflight, Journal, Place, Portal, Router};
 use super::runtime::session::Stream;
 use super::runtime::{Runtime, RuntimeError, SlugSource};
 use super::seal::Sealer;
 use super::slugs::Slugs;
 use super::store::Store;
+use super::succession::Predecessor;
 use super::tls::{Secured, Serves, Tls};
 
 /// Secrets of releases are sealed with the platform's key.
@@ -117,16 +118,48 @@ impl SlugSource for SlugShelf {
     }
 }
 
-/// Draining is the router's to know. The router is made after the deployer, whose routes it serves, and put in here.
+/// Draining is the router's to know, and that of the server before this one, as long as that has visitors. The router is
+/// made after the deployer, whose routes it serves, and put in here.
 #[derive(Default)]
-pub(super) struct Draining(pub(super) OnceLock<Inflight>);
+pub(super) struct Draining {
+    inflight: OnceLock<Inflight>,
+    alone: CancellationToken,
+}
+
+impl Draining {
+    /// Puts the router in.
+    pub(super) fn ask(&self, inflight: Inflight) {
+        // Nothing was put there before.
+        let _ = self.inflight.set(inflight);
+    }
+
+    /// Whether somebody else may have visitors on our replicas, of which none is drained before they are gone.
+    pub(super) fn expect(&self, predecessor: bool) {
+        if !predecessor {
+            self.alone.cancel();
+        }
+    }
+
+    /// Tells them that visitors are served here, and waits for their end.
+    pub(super) fn follow(&self, predecessor: Predecessor) {
+        if let Err(error) = predecessor.served() {
+            tracing::info!(%error, "the server before this one has gone already");
+        }
+        let alone = self.alone.clone();
+        tokio::spawn(async move {
+            predecessor.gone().await;
+            alone.cancel();
+        });
+    }
+}
 
 #[async_trait]
 impl Drains for Draining {
     async fn drained(&self, backend: Backend) {
-        if let Some(inflight) = self.0.get() {
+        if let Some(inflight) = self.inflight.get() {
             inflight.draining(&backend).await;
         }
+        self.alone.cancelled().await;
     }
 }
 
@@ -145,6 +178,20 @@ impl AppLog for AppLogs {
 
     async fn last_lines(&self, app: &AppName, instance: &str, count: usize) -> Vec<String> {
         self.0.last_lines(app, instance, count).await.into_iter().map(|line| line.text).collect()
+    }
+}
+
+/// Access logs are part of the apps' logs, as long as those are this server's to write.
+pub(super) struct AccessLogs {
+    pub(super) logs: Logs,
+    pub(super) closed: CancellationToken,
+}
+
+impl Journal for AccessLogs {
+    fn wrote(&self, app: &AppName, line: String) {
+        if !self.closed.is_cancelled() {
+            self.logs.visit(app, line);
+        }
     }
 }
 

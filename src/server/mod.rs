@@ -2,6 +2,7 @@
 //! ([`receiver`] → [`builder`] → [`slugs`] → [`releases`] → [`deployer`] → [`runtime`], conducted by [`pipeline`]),
 //! what visitors meet ([`tls`], [`router`]), and what people may ask for ([`actions`], through [`http`]).
 
+pub mod announced;
 pub mod clock;
 pub mod domain;
 pub mod progress;
@@ -37,10 +38,12 @@ pub mod http;
 pub mod ssh;
 
 pub mod daemon;
+mod farewell;
 mod joints;
 mod listen;
 mod platform;
 mod runtimes;
 mod settings;
 pub mod stack_image;
+mod succession;
 mod telemetry;

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +24,12 @@ use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
 use super::domain::{LogLine, Stack, WorkloadId};
 use super::drains::Drains;
+use super::farewell::Visitors;
 use super::http::{self, Doors, git};
 use super::jobs::{self, Jobs};
 use super::joints::{
-    AppFolders, AppLogs, AppMembers, AppNodes, Certificates, Draining, Gate, PackRepositories, Reception, Sealed,
-    SlugShelf,
+    AccessLogs, AppFolders, AppLogs, AppMembers, AppNodes, Certificates, Draining, Gate, PackRepositories, Reception,
+    Sealed, SlugShelf,
 };
 use super::listen::Sockets;
 use super::logs::Logs;
@@ -37,7 +39,7 @@ use super::nodes::Nodes;
 use super::pipeline::{self, Pipeline};
 use super::receiver::Receiver;
 use super::releases::Releases;
-use super::router::Router;
+use super::router::{Neighbours, Router};
 use super::runtime::Runtime;
 use super::runtimes;
 use super::seal::Sealer;
@@ -45,6 +47,7 @@ use super::settings;
 use super::slugs::Slugs;
 use super::ssh;
 use super::store::Store;
+use super::succession::Predecessor;
 use super::tls::Tls;
 
 /// Lines of replicas on their way from the runtime to the log.
@@ -52,14 +55,17 @@ const LINES: usize = 4096;
 
 /// A running platform.
 pub(super) struct Platform {
-    deployer: Deployer,
-    jobs: Jobs,
-    logs: Logs,
-    doors: (Vec<JoinHandle<()>>, CancellationToken),
-    visitors: (Vec<JoinHandle<()>>, CancellationToken),
-    lines: JoinHandle<()>,
-    metering: Metering,
-    drains: Drains,
+    pub(super) deployer: Deployer,
+    pub(super) jobs: Jobs,
+    pub(super) logs: Logs,
+    pub(super) doors: (Vec<JoinHandle<()>>, CancellationToken),
+    pub(super) visitors: Visitors,
+    pub(super) sockets: Vec<(String, std::net::TcpListener)>,
+    pub(super) others_logs: CancellationToken,
+    pub(super) lines: JoinHandle<()>,
+    /// Until it is closed.
+    pub(super) metering: Option<Metering>,
+    pub(super) drains: Drains,
 }
 
 /// The rooms of a push and of what it becomes, connected.
@@ -74,6 +80,9 @@ struct Rooms {
     jobs: Jobs,
     deployer: Deployer,
     router: Router,
+    draining: Arc<Draining>,
+    /// Cancelled when the logs are another server's to write.
+    others_logs: CancellationToken,
     tls: Tls,
     runtime: Arc<dyn Runtime>,
     stacks: (Stack, Vec<Stack>),
@@ -84,18 +93,27 @@ struct Rooms {
 
 impl Platform {
     /// Brings everything up: listeners, state, what ran before, doors. Returns when visitors can come.
-    pub(super) async fn start(mut config: ServerConfig) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        mut config: ServerConfig,
+        mut sockets: Sockets,
+        predecessor: Option<Predecessor>,
+        front: &Handle,
+    ) -> anyhow::Result<Self> {
         let begun = Instant::now();
-        let mut sockets = Sockets::from_env();
-        let (api, http) = (sockets.listen("api", config.api)?, sockets.listen("http", config.http)?);
-        let https = if config.tls.mode == TlsMode::Off { None } else { Some(sockets.listen("https", config.https)?) };
-        let ssh = sockets.listen("ssh", config.ssh)?;
+        let (api, ssh) = (sockets.listen("api", config.api)?, sockets.listen("ssh", config.ssh)?);
+        let (http, https) = {
+            let _front = front.enter();
+            let tls = config.tls.mode != TlsMode::Off;
+            let https = tls.then(|| sockets.listen("https", config.https)).transpose()?;
+            (sockets.listen("http", config.http)?, https)
+        };
         (config.api, config.http, config.ssh) = (api.local_addr()?, http.local_addr()?, ssh.local_addr()?);
         if let Some(https) = &https {
             config.https = https.local_addr()?;
         }
 
-        let mut rooms = connect(&config).await?;
+        let mut rooms = connect(&config, front).await?;
+        rooms.draining.expect(predecessor.is_some());
         let (store, runtime) = (rooms.store.clone(), rooms.runtime.clone());
         let metering = Metering::start(store, runtime, Clock::system(), settings::price(&config)).await?;
         let pipeline = pipeline(&config, &rooms)?;
@@ -105,54 +123,46 @@ impl Platform {
         tell_members(&mut rooms);
         watch_nodes(&rooms).await?;
 
-        let visitors_closed = CancellationToken::new();
-        let mut visitors = vec![rooms.router.serve(http, visitors_closed.clone())];
         let doors_closed = CancellationToken::new();
         let (door, ssh) = doors(&config, &rooms, pipeline, ssh, doors_closed.clone()).await?;
-        visitors.push(rooms.tls.follow(rooms.deployer.routes(), visitors_closed.clone()));
-        visitors.push(rooms.tls.tend(visitors_closed.clone()));
-        if let Some(https) = https {
-            let (tls, router) = (rooms.tls.clone(), rooms.router.clone());
-            let reception = Reception { tls, router, door: door.clone(), door_closed: doors_closed.clone() };
-            visitors.push(rooms.tls.serve(https, reception, visitors_closed.clone())?);
+        let visitors_closed = CancellationToken::new();
+        let visitors = {
+            let _front = front.enter();
+            let mut visitors = vec![rooms.router.serve(http, visitors_closed.clone())];
+            if let Some(https) = https {
+                let (tls, router) = (rooms.tls.clone(), rooms.router.clone());
+                let reception = Reception { tls, router, door: door.clone(), door_closed: doors_closed.clone() };
+                let announced = settings::announced(&config);
+                visitors.push(rooms.tls.serve(https, reception, announced, visitors_closed.clone())?);
+            }
+            Visitors(visitors, visitors_closed)
+        };
+        let doors = vec![
+            http::serve(api, door, doors_closed.clone()),
+            ssh,
+            rooms.tls.follow(rooms.deployer.routes(), doors_closed.clone()),
+            rooms.tls.tend(doors_closed.clone()),
+        ];
+        if let Some(predecessor) = predecessor {
+            rooms.draining.follow(predecessor);
         }
-        let doors = vec![http::serve(api, door, doors_closed.clone()), ssh];
         announce(&config, rooms.runtime.name(), begun);
         Ok(Self {
             deployer: rooms.deployer,
             jobs: rooms.jobs,
             logs: rooms.logs,
             doors: (doors, doors_closed),
-            visitors: (visitors, visitors_closed),
+            visitors,
+            sockets: sockets.into_held(),
+            others_logs: rooms.others_logs,
             lines: rooms.lines,
-            metering,
+            metering: Some(metering),
             drains: rooms.drains,
         })
     }
-
-    /// Lets nobody in any more, finishes what is under way, ends the apps if asked to, and writes the last lines.
-    pub(super) async fn stop(self, apps: bool) {
-        self.doors.1.cancel();
-        self.deployer.close().await;
-        futures_util::future::join_all(self.doors.0).await;
-        self.visitors.1.cancel();
-        futures_util::future::join_all(self.visitors.0).await;
-        if apps {
-            self.jobs.end_all().await;
-            self.deployer.stop_apps().await;
-            // Their last words come after their end.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        self.jobs.close().await;
-        self.metering.close().await;
-        self.drains.close().await;
-        self.lines.abort();
-        self.logs.flush().await;
-        self.jobs.flush().await;
-    }
 }
 
-async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
+async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms> {
     let data = &config.data_dir;
     let database = data.join("gigalixir.db");
     let key = data.join("secret.key");
@@ -199,10 +209,15 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let deployer = Deployer::new(parts, settings::deployer(config));
     let tls = Tls::open(config.tls.clone(), config.domain.clone(), store.clone(), sealer.clone()).await?;
     let (domain, https_port) = (config.domain.to_string(), settings::https_port(config));
-    let portal = Certificates { tls: tls.clone(), domain, https_port };
-    let router = Router::behind(Some(Arc::new(portal)), settings::router(config), deployer.routes());
-    // Nothing was put there before.
-    let _ = draining.0.set(router.inflight());
+    let portal = Arc::new(Certificates { tls: tls.clone(), domain, https_port });
+    let others_logs = CancellationToken::new();
+    let journal = Arc::new(AccessLogs { logs: logs.clone(), closed: others_logs.clone() });
+    let neighbours = Neighbours { portal: Some(portal), journal: Some(journal) };
+    let router = {
+        let _front = front.enter();
+        Router::between(neighbours, settings::router(config), deployer.routes())
+    };
+    draining.ask(router.inflight());
     let nodes = Nodes::new(Arc::new(AppNodes {
         store: store.clone(),
         deployer: deployer.clone(),
@@ -220,6 +235,8 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         jobs,
         deployer,
         router,
+        draining,
+        others_logs,
         tls,
         runtime,
         stacks,
@@ -336,9 +353,10 @@ async fn doors(
         store: rooms.store.clone(),
         trusted_proxies: http::origin::TrustedProxies(config.trusted_proxies.as_slice().into()),
         tls: rooms.tls.clone(),
+        traffic: rooms.router.traffic(),
         body_limit: config.limits.body_kib * 1024,
     };
-    Ok((http::router(doors, git), ssh))
+    Ok((http::door(doors, git), ssh))
 }
 
 fn announce(config: &ServerConfig, runtime: &str, begun: Instant) {

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::actions::account::AccountRules;
 use super::actions::apps::{AppSettings, Billing};
+use super::announced::Announced;
 use super::builder::{Bounds, BuilderConfig};
 use super::config::{S3Config, ServerConfig, SlugStore};
 use super::deployer;
@@ -112,12 +113,18 @@ pub(super) fn router(config: &ServerConfig) -> RouterConfig {
     let unless_zero = |seconds: u64| (seconds > 0).then(|| Duration::from_secs(seconds));
     RouterConfig {
         trusted_proxies: config.trusted_proxies.clone(),
+        announced: announced(config),
+        body_timeout: Duration::from_secs(told.body_seconds),
         header_timeout: Duration::from_secs(told.header_seconds),
         connect_timeout: Duration::from_secs(told.connect_seconds),
         response_timeout: unless_zero(told.response_seconds),
         tunnel_idle_timeout: unless_zero(told.idle_seconds),
         ..RouterConfig::default()
     }
+}
+
+pub(super) fn announced(config: &ServerConfig) -> Announced {
+    Announced::by(&config.router.proxy_protocol)
 }
 
 /// As visitors reach https: the port of `app_url` if that is https, else where we listen.
@@ -171,6 +178,7 @@ pub(super) fn apps(
         api_url: Url::parse(&config.public_api())?,
         slug_url_life: Duration::from_secs(config.slugs.url_seconds),
         default_backend_key: config.router.default_backend_key.clone(),
+        metrics_key: config.router.metrics_key.clone(),
         billing: Billing { price: price(config), currency: config.billing.currency.clone() },
     })
 }
