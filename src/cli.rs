@@ -99,6 +99,9 @@ pub struct ServerArgs {
     /// End the apps with the server instead of leaving them to the next one
     #[arg(long)]
     pub stop_apps_on_exit: bool,
+    /// Take over from the server at the other end of standard input
+    #[arg(long, hide = true)]
+    pub succeed: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -157,6 +160,9 @@ const GROUPS: &[(&str, &[&str])] = &[
             "certs:ca",
             "maintenance:on",
             "maintenance:off",
+            "maintenance:page",
+            "router",
+            "router:set",
             "canary",
             "canary:set",
             "canary:unset",

@@ -189,7 +189,7 @@ pub struct Maintenance {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Activity {
-    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `cookie`, `cluster`, `stack`, `domain`, `access`, `maintenance`, `canary`.
+    /// One word: `deploy`, `rollback`, `config`, `scale`, `restart`, `kill`, `cookie`, `cluster`, `stack`, `domain`, `access`, `maintenance`, `canary`, `router`.
     pub kind: String,
     /// What, for people.
     pub summary: String,

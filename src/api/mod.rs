@@ -18,6 +18,7 @@ pub mod mfa;
 pub mod observer;
 pub mod release;
 pub mod replica;
+pub mod router;
 pub mod ssh;
 pub mod ssh_key;
 pub mod usage;

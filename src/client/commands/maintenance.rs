@@ -1,10 +1,13 @@
 //! `maintenance…`: a page for visitors while an app is worked on.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use reqwest::Method;
 
-use super::target::Target;
+use super::target::{AppOption, Target};
 use crate::api::app::Maintenance;
+use crate::api::router::MaintenancePage;
 use crate::client::Client;
 use crate::client::error::Error;
 
@@ -19,6 +22,62 @@ pub struct Switch {
     /// Accepted for compatibility; nothing is asked
     #[arg(short, long)]
     yes: bool,
+}
+
+/// Arguments of `maintenance:page`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  gigalixir maintenance:page sorry.html
+  gigalixir maintenance:page --show
+  gigalixir maintenance:page --default")]
+#[group(required = true, multiple = false, id = "which", args = ["file", "show", "default"])]
+pub struct Page {
+    #[command(flatten)]
+    app: AppOption,
+    /// An HTML file with all that it needs in itself; - reads standard input
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Print the app's page
+    #[arg(long)]
+    show: bool,
+    /// Go back to the platform's page
+    #[arg(long)]
+    default: bool,
+}
+
+/// Changes or shows what visitors read meanwhile.
+pub async fn page(client: &Client, args: Page) -> Result<(), Error> {
+    let name = args.app.resolve(client, None)?;
+    let path = ["api", "apps", &name, "maintenance", "page"];
+    let api = client.api()?;
+    if args.show {
+        let answer = api.get(&path).await?;
+        return client.output.result(&answer.data, || Ok(answer.read::<MaintenancePage>(&api)?.html));
+    }
+    let html = match &args.file {
+        Some(file) => read(file)?,
+        None => String::new(),
+    };
+    let own = !html.is_empty();
+    let answer = api.send(Method::PUT, &path, &MaintenancePage { html }).await?;
+    client.output.status(match own {
+        true => format!("Visitors of {name} read your page while maintenance mode is on."),
+        false => format!("Visitors of {name} read the platform's page while maintenance mode is on."),
+    });
+    client.output.result(&answer.data, || Ok(String::new()))
+}
+
+fn read(file: &Path) -> Result<String, Error> {
+    let text =
+        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = text.map_err(|error| Error::usage(format!("cannot read `{}`: {error}", file.display())))?;
+    if text.is_empty() {
+        return Err(Error::usage(format!(
+            "`{}` is empty; `--default` brings the platform's page back",
+            file.display()
+        )));
+    }
+    Ok(text)
 }
 
 /// Switches it on or off.

@@ -26,6 +26,7 @@ pub mod mfa;
 pub mod observer;
 pub mod ps;
 pub mod releases;
+pub mod router;
 pub mod run;
 pub mod schedules;
 pub mod signup;
@@ -225,6 +226,14 @@ pub enum Command {
     /// Show visitors the app again
     #[command(name = "maintenance:off")]
     MaintenanceOff(maintenance::Switch),
+    /// Give visitors a page of your own while the app is under maintenance
+    #[command(name = "maintenance:page")]
+    MaintenancePage(maintenance::Page),
+    /// Show what holds for visitors' requests
+    Router(router::Show),
+    /// Change what holds for visitors' requests: limits, affinity, redirects, access log
+    #[command(name = "router:set")]
+    RouterSet(router::Set),
     /// Set the git remote that pushes to an app
     #[command(name = "git:remote", visible_alias = "set_git_remote")]
     GitRemote(git::GitRemote),
@@ -380,6 +389,9 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::CanaryUnset(args) => canary::unset(client, args).await,
         Command::MaintenanceOn(args) => maintenance::switch(client, args, true).await,
         Command::MaintenanceOff(args) => maintenance::switch(client, args, false).await,
+        Command::MaintenancePage(args) => maintenance::page(client, args).await,
+        Command::Router(args) => router::show(client, args).await,
+        Command::RouterSet(args) => router::set(client, args).await,
         Command::GitRemote(args) => git::set(client, args).await,
         Command::Open(args) => apps::open(client, args).await,
         Command::Ps(args) => ps::status(client, args).await,

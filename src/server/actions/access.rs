@@ -40,6 +40,8 @@ pub(super) enum Action {
     SetStack,
     /// Adding and removing custom domains.
     Route,
+    /// Deciding what holds for visitors' requests.
+    Rule,
     /// Adding, removing and renewing certificates.
     Certify,
     /// Sending visitors from or to another app.
@@ -75,6 +77,7 @@ impl Action {
             Self::RunJobs => (Role::Collaborator, "run jobs of it"),
             Self::SetStack => (Role::Collaborator, "change its stack"),
             Self::Route => (Role::Collaborator, "change its domains"),
+            Self::Rule => (Role::Collaborator, "change what holds for its visitors"),
             Self::Certify => (Role::Collaborator, "change its certificates"),
             Self::Divide => (Role::Collaborator, "send visitors to or from it"),
             Self::Drain => (Role::Collaborator, "change where its log is sent"),

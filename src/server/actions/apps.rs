@@ -75,6 +75,8 @@ pub struct AppSettings {
     pub billing: Billing,
     /// With it an ingress may ask about hosts.
     pub default_backend_key: Option<SecretString>,
+    /// With it whoever collects metrics sees those of all apps.
+    pub metrics_key: Option<SecretString>,
 }
 
 /// What use costs.

@@ -29,6 +29,7 @@ mod ps;
 mod refusals;
 mod releases;
 mod replica;
+mod router;
 mod schedules;
 mod signup;
 mod ssh_keys;

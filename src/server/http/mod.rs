@@ -24,6 +24,7 @@ mod inside;
 mod jobs;
 mod logs;
 mod maintenance;
+mod metrics;
 mod mfa;
 mod not_offered;
 mod observer;
@@ -32,6 +33,7 @@ mod payments;
 mod ps;
 mod releases;
 mod replica;
+mod router;
 pub mod routes;
 mod schedules;
 mod serve;
@@ -54,6 +56,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
 use super::actions::apps::Apps;
+use super::router::Traffic;
 use super::slugs::Slugs;
 use super::store::Store;
 use super::tls::Tls;
@@ -83,6 +86,8 @@ pub struct Doors {
     pub trusted_proxies: TrustedProxies,
     /// Certificates.
     pub tls: Tls,
+    /// What passes to the apps, in numbers.
+    pub traffic: Traffic,
     /// Bytes of a JSON body.
     pub body_limit: usize,
 }
@@ -117,6 +122,12 @@ impl FromRef<Doors> for Tls {
     }
 }
 
+impl FromRef<Doors> for Traffic {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.traffic.clone()
+    }
+}
+
 impl FromRef<Doors> for CancellationToken {
     fn from_ref(doors: &Doors) -> Self {
         doors.shutdown.clone()
@@ -130,7 +141,7 @@ impl FromRef<Doors> for Store {
 }
 
 /// The whole door, API and git, ready for [`serve`].
-pub fn router(doors: Doors, git: git::Door) -> Router {
+pub fn door(doors: Doors, git: git::Door) -> Router {
     let body_limit = doors.body_limit;
     dressed(routes().into_router().merge(git::routes(git)), &doors, body_limit).with_state(doors)
 }
@@ -144,6 +155,7 @@ pub fn api(doors: Doors) -> Router {
 fn routes() -> Routes<Doors> {
     Routes::new()
         .get("/healthz", health::check, "tells whether the server can read its database")
+        .merge(metrics::routes())
         .merge(account::routes())
         .merge(ssh_keys::routes())
         .merge(ssh::routes())
@@ -163,6 +175,7 @@ fn routes() -> Routes<Doors> {
         .merge(certs::routes())
         .merge(canaries::routes())
         .merge(maintenance::routes())
+        .merge(router::routes())
         .merge(access::routes())
         .merge(activity::routes())
         .merge(usage::routes())

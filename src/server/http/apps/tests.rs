@@ -81,6 +81,7 @@ fn settings(domain: Hostname) -> AppSettings {
         api_url: Url::parse("http://api.example.com:4000").unwrap(),
         slug_url_life: Duration::from_secs(60),
         default_backend_key: Some("ingress".to_owned().into()),
+        metrics_key: Some("collector".to_owned().into()),
     }
 }
 
@@ -155,6 +156,7 @@ impl Platform {
             shutdown: shutdown.clone(),
             store: store.clone(),
             trusted_proxies: TrustedProxies::default(),
+            traffic: crate::server::router::Router::new(Default::default(), deployer.routes()).traffic(),
             body_limit: 1_000_000,
         });
         Self {
