@@ -27,6 +27,7 @@ mod jobs;
 mod limits;
 mod official;
 mod official_ssh;
+mod router;
 mod runtime_contract;
 mod runtime_docker;
 mod runtime_local;

@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::progress", &[]),
     ("server::steps", &[]),
     ("server::clock", &[]),
+    ("server::announced", &[]),
     ("server::config", &["server::domain"]),
     ("server::seal", &[]),
     ("server::telemetry", &["server::config"]),
@@ -26,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::slugs", &["server::domain"]),
     ("server::receiver", &["server::domain", "server::progress", "server::steps"]),
     ("server::builder", &["server::domain", "server::progress", "server::steps", "server::confine"]),
-    ("server::router", &["server::domain"]),
+    ("server::router", &["server::announced", "server::domain"]),
     ("server::drains", &["server::domain", "server::logs", "server::seal", "server::store"]),
     ("server::metering", &["server::domain", "server::clock", "server::store", "server::runtime"]),
     (
@@ -42,7 +43,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "server::runtime",
         ],
     ),
-    ("server::tls", &["server::domain", "server::steps", "server::config", "server::seal", "server::store"]),
+    (
+        "server::tls",
+        &["server::announced", "server::domain", "server::steps", "server::config", "server::seal", "server::store"],
+    ),
     ("server::runtime", &["server::domain", "server::confine"]),
     ("server::ssh", &["server::actions", "server::domain", "server::runtime"]),
 ];
@@ -51,6 +55,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const ADDRESSES: &[(&str, &[&str])] = &[
     ("rusqlite", &["server::store"]),
     ("gix", &["server::receiver"]),
+    ("ppp", &["server::announced"]),
+    ("httparse", &["server::router"]),
     ("gix_pack", &["server::receiver"]),
     ("gix_packetline", &["server::receiver"]),
     ("axum", &["server::http"]),

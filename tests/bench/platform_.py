@@ -25,7 +25,7 @@ class Platform:
         for line in self.process.stderr:
             fields = json.loads(line).get("fields", {}) if line.startswith("{") else {}
             if "api.address" in fields:
-                self.api, self.http, self.ssh = fields["api.address"], fields["http.address"], fields["ssh.address"]
+                self.api, self.http, self.https, self.ssh = (fields[f"{name}.address"] for name in ["api", "http", "https", "ssh"])
                 break
         threading.Thread(target=lambda: [None for _ in self.process.stderr], daemon=True).start()
         self.env = git_env(self.home) | {"GIGALIXIR_HOST": f"http://{self.api}"}

@@ -69,6 +69,11 @@ impl Server {
         self.config = config.to_owned();
     }
 
+    /// Writes them at once, for a server that reads them anew.
+    pub fn write_config(&self) {
+        std::fs::write(self.folder.path().join("server.toml"), &self.config).expect("config");
+    }
+
     /// Everything the server has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("log").join("\n")
