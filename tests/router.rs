@@ -167,7 +167,8 @@ fn another_server_takes_over_and_nobody_is_lost() {
 /// `tests/bench/run deploys-visitors` makes it a minute and 500 WebSockets.
 #[test]
 fn deploys_in_a_row_lose_no_visitor() {
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number =
+        |name: &str, default| std::env::var_os(name).and_then(|text| text.to_str()?.parse().ok()).unwrap_or(default);
     let (seconds, sockets) = (number("GIGALIXIR_BENCH_SECONDS", 8), number("GIGALIXIR_BENCH_SOCKETS", 30));
     let server = Server::start();
     let ada = Person::sign_up(&server, "ada@example.com");

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use super::cluster;
 use super::config::{ServerConfig, TlsMode};
 use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
-use super::domain::{LogLine, Stack, WorkloadId};
+use super::domain::{LogLine, RouteTable, Stack, WorkloadId};
 use super::drains::Drains;
 use super::farewell::Visitors;
 use super::http::{self, Doors, git};
@@ -208,15 +208,7 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
     };
     let deployer = Deployer::new(parts, settings::deployer(config));
     let tls = Tls::open(config.tls.clone(), config.domain.clone(), store.clone(), sealer.clone()).await?;
-    let (domain, https_port) = (config.domain.to_string(), settings::https_port(config));
-    let portal = Arc::new(Certificates { tls: tls.clone(), domain, https_port });
-    let others_logs = CancellationToken::new();
-    let journal = Arc::new(AccessLogs { logs: logs.clone(), closed: others_logs.clone() });
-    let neighbours = Neighbours { portal: Some(portal), journal: Some(journal) };
-    let router = {
-        let _front = front.enter();
-        Router::between(neighbours, settings::router(config), deployer.routes())
-    };
+    let (router, others_logs) = router(config, &tls, &logs, deployer.routes(), front);
     draining.ask(router.inflight());
     let nodes = Nodes::new(Arc::new(AppNodes {
         store: store.clone(),
@@ -244,6 +236,23 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         directory,
         nodes,
     })
+}
+
+/// The router, on the visitors' threads, and what ends its part in the logs.
+fn router(
+    config: &ServerConfig,
+    tls: &Tls,
+    logs: &Logs,
+    routes: watch::Receiver<Arc<RouteTable>>,
+    front: &Handle,
+) -> (Router, CancellationToken) {
+    let (domain, https_port) = (config.domain.to_string(), settings::https_port(config));
+    let portal = Arc::new(Certificates { tls: tls.clone(), domain, https_port });
+    let closed = CancellationToken::new();
+    let journal = Arc::new(AccessLogs { logs: logs.clone(), closed: closed.clone() });
+    let neighbours = Neighbours { portal: Some(portal), journal: Some(journal) };
+    let _front = front.enter();
+    (Router::between(neighbours, settings::router(config), routes), closed)
 }
 
 /// Without it replicas run and are not told of each other.

@@ -234,7 +234,7 @@ async fn socket(shared: &Shared, lasts: Duration) -> Result<(), String> {
     let mut number = 0;
     while begun.elapsed() < lasts && !shared.stop.load(SeqCst) {
         let word = format!("message {number}");
-        socket.send(Message::text(&word)).await.map_err(text)?;
+        socket.send(Message::text(word.as_str())).await.map_err(text)?;
         match socket.next().await {
             Some(Ok(Message::Text(echo))) if echo.as_str() == word => shared.messages.fetch_add(1, SeqCst),
             other => return Err(format!("after {number} messages and {:?}: {other:?}", begun.elapsed())),

@@ -202,6 +202,7 @@ impl ServerConfig {
             ("router.connect_seconds", self.router.connect_seconds == 0),
             ("router.response_seconds", self.router.response_seconds == 0),
             ("router.header_seconds", self.router.header_seconds == 0),
+            ("router.body_seconds", self.router.body_seconds == 0),
             ("gateway.login_seconds", self.gateway.login_seconds == 0),
             ("gateway.connections_per_address", self.gateway.connections_per_address == 0),
             ("gateway.connections_per_account", self.gateway.connections_per_account == 0),

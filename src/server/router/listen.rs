@@ -133,7 +133,8 @@ where
     let mut lane = Lane::new(Arc::clone(&client), Watched::new(stream, Arc::clone(&client.activity)));
     if let Some(Outcome::HandOver) = in_lane(&client, &mut lane, &stopping).await {
         let (stream, read) = lane.into_parts();
-        serve_any(client, Prefixed::new(read, stream), stopping).await;
+        // Apart, so that a connection in the lane does not keep room for what hyper may need.
+        Box::pin(serve_any(client, Prefixed::new(read, stream), stopping)).await;
     }
 }
 
