@@ -65,8 +65,10 @@ fn rules_hold_at_once_and_after_a_restart() {
         assert!(moved.starts_with("HTTP/1.1 308") && moved.contains("http://www.hello.test/p"), "{moved}");
         let served = raw(&server, "GET /p HTTP/1.1\r\nHost: www.hello.test\r\nConnection: close\r\n\r\n");
         assert!(served.starts_with("HTTP/1.1 200") && served.contains("gigalixir_replica="), "{served}");
-        let large =
-            format!("POST / HTTP/1.1\r\nHost: www.hello.test\r\nContent-Length: 1025\r\n\r\n{}", "x".repeat(1025));
+        let large = format!(
+            "POST / HTTP/1.1\r\nHost: www.hello.test\r\nConnection: close\r\nContent-Length: 1025\r\n\r\n{}",
+            "x".repeat(1025)
+        );
         assert!(raw(&server, &large).starts_with("HTTP/1.1 413"));
         ada.run_in(&project, &["maintenance:on", "-y"]).ok();
         let page =
