@@ -57,7 +57,7 @@ impl Note {
         let _ = write!(self.line, " replica={replica}");
     }
 
-    pub(super) fn write(mut self: Box<Self>, status: u16, bytes: u64, took: Duration) {
+    pub(super) fn write(mut self, status: u16, bytes: u64, took: Duration) {
         let _ = write!(self.line, " status={status} bytes={bytes} took={}ms", took.as_millis());
         self.journal.wrote(&self.app, self.line);
     }
