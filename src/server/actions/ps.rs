@@ -134,6 +134,7 @@ fn pod(instance: Instance, shas: &HashMap<ReleaseVersion, String>) -> Pod {
         restarts: instance.restarts,
         node: None,
         sees: None,
+        runs: None,
         cluster: None,
         started_at: instance.started_at.map(|at| at.to_string()),
         last_state: LastState { terminated: instance.last_exit.map(terminated) },
@@ -142,8 +143,8 @@ fn pod(instance: Instance, shas: &HashMap<ReleaseVersion, String>) -> Pod {
 
 fn with_node(mut pod: Pod, seen: Option<(Sight, Option<Trouble>)>) -> Pod {
     let Some((sight, trouble)) = seen else { return pod };
-    if let Sight::Node { name, sees } = sight {
-        (pod.node, pod.sees) = (Some(name), Some(sees));
+    if let Sight::Node { name, sees, version } = sight {
+        (pod.node, pod.sees, pod.runs) = (Some(name), Some(sees), version);
     }
     pod.cluster = trouble.map(|trouble| trouble.to_string());
     pod

@@ -20,6 +20,7 @@ mod route_table;
 mod schedule;
 mod slug;
 mod ssh_key;
+mod upgrade;
 mod workload;
 
 pub use account::{Email, User, UserId};
@@ -41,4 +42,5 @@ pub use route_table::{Backend, Route, RouteState, RouteTable};
 pub use schedule::{Overlap, Schedule, ScheduleId, SchedulePlan};
 pub use slug::{Slug, SlugDigest, SlugKind};
 pub use ssh_key::SshKey;
+pub use upgrade::{AppChange, ModuleChange, NodeUpgrade, NodeUpgradeState, Refusal, UpgradePlan, UpgradeScripts};
 pub use workload::{HealthCheck, Lifetime, Workload, WorkloadId};
