@@ -11,6 +11,7 @@ mod processes;
 mod project;
 mod server;
 mod ssh;
+mod websocket;
 mod wire;
 
 pub use curl::Curl;
@@ -22,4 +23,5 @@ pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;
 pub use ssh::Ssh;
+pub use websocket::WebSocket;
 pub use wire::{Reply, Wire, secret_mailed};
