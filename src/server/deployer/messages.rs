@@ -120,7 +120,7 @@ pub fn explain(error: &DeployError) -> String {
     let mut text = format!("The new release was not made live: {error}.\n");
     let failure = match error {
         DeployError::NotHot(_) => {
-            return explain_hot(error) + "\nNothing was touched. You can push the same commit again.\n";
+            return explain_hot(error) + "\nNothing was touched.\n";
         }
         DeployError::Upgrade(failure) => {
             let end = match failure.rehearsal {
