@@ -47,7 +47,8 @@ change(#{script := Text, libs := Libs, supervisors := Supervisors, environment :
             consolidated(Wish),
             told(provided(term(Environment), Wish)),
             Took = erlang:monotonic_time(microsecond) - Begin,
-            gigalixir_watch ! seen,
+            gigalixir_watch ! {see, self()},
+            receive gigalixir_seen -> ok after 5000 -> ok end,
             application:unset_env(kernel, gigalixir_change),
             #{outcome => changed, took_us => Took, pause_us => pause()};
         {error, Why} ->
@@ -244,7 +245,10 @@ watch(Modules) ->
 watching(Crashes, Children) ->
     receive
         {crash, Text} when length(Crashes) < 20 -> watching([Text | Crashes], Children);
-        seen -> watching(Crashes, children());
+        {see, Asker} ->
+            Children_now = children(),
+            Asker ! gigalixir_seen,
+            watching(Crashes, Children_now);
         {tell, Asker} ->
             Asker ! {gigalixir_watch, {lists:reverse(Crashes), Children}},
             watching(Crashes, Children);

@@ -31,8 +31,10 @@ binary(Text) -> unicode:characters_to_binary(Text).
 with_scripts(Known, #{apps := Before} = Old, #{apps := After} = New, Upgraded) ->
     [ok = write_appup(maps:get(App, Before), maps:get(App, After), Appup) || {App, Appup} <- Upgraded],
     Undoable = lists:all(fun({_, #{down := Down}}) -> Down =/= undefined end, Upgraded),
+    Derived = [M || {_, #{kind := derived, modules := Modules}} <- Upgraded, #{module := M} <- Modules],
     case relup(Old, New, Undoable) of
-        {ok, Up, Down} ->
+        {ok, Hard_up, Hard_down} ->
+            {Up, Down} = {soft(Hard_up, Derived), soft(Hard_down, Derived)},
             Known#{scripts => #{
                 up => term(Up), down => term(Down), undoable => Undoable, erts => binary(maps:get(erts, New)),
                 libs => term([{A, maps:get(vsn, maps:get(A, After))} || A <- maps:get(order, New)]),
@@ -42,6 +44,18 @@ with_scripts(Known, #{apps := Before} = Old, #{apps := After} = New, Upgraded) -
         {error, Text} ->
             Known#{refusals => [#{what => appup, text => Text, fix => <<"correct the appup, or deploy it with a restart">>}]}
     end.
+
+%% Modules that are added or deleted are purged by OTP with whoever still runs them; nobody dies for a derived appup.
+soft(Script, Modules) ->
+    [case Step of
+         {purge, Purged} -> {purge, Purged -- Modules};
+         {What, {Module, _, _}} when What =:= load; What =:= remove ->
+             case lists:member(Module, Modules) of
+                 true -> {What, {Module, soft_purge, soft_purge}};
+                 false -> Step
+             end;
+         _ -> Step
+     end || Step <- Script].
 
 write_appup(#{vsn := From}, #{name := App, vsn := To, ebin := Ebin}, #{up := Up, down := Down}) ->
     Downs = [{From, Down} || Down =/= undefined],

@@ -154,7 +154,7 @@ impl Deployer {
             self.release_phase(app, phase, progress).await?;
         }
         steps::reached("release.phase_done");
-        self.rehearse(app, (rollout.operation.id.0, rollout.timeout), kit, progress).await?;
+        let leaving = self.rehearse(app, (rollout.operation.id.0, rollout.timeout), kit, progress).await?;
         steps::reached("upgrade.rehearsed");
         let variables = kit.renewed.first().map(|workload| of_the_release(&workload.env)).unwrap_or_default();
         for (number, standing) in kit.nodes.iter().enumerate() {
@@ -170,7 +170,11 @@ impl Deployer {
         if let Some(before_commit) = rollout.before_commit.take() {
             before_commit.await.map_err(DeployError::Source)?;
         }
-        self.commit_upgrade(app, rollout, &kit.renewed).await
+        self.commit_upgrade(app, rollout, &kit.renewed).await?;
+        if let Some(leaving) = leaving {
+            let _ = leaving.await;
+        }
+        Ok(())
     }
 
     async fn commit_upgrade(&self, app: &App, rollout: &mut Rollout, renewed: &[Workload]) -> Result<(), DeployError> {

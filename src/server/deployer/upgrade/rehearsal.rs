@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use crate::server::domain::{App, InstanceState, ProcessType, Workload, WorkloadId};
 use crate::server::hot::{Change, Outcome};
 use crate::server::progress::Progress;
@@ -21,23 +23,31 @@ const WATCH: Duration = Duration::from_secs(1);
 const COOKIES: [&str; 3] = ["ERLANG_COOKIE", "MY_COOKIE", "RELEASE_COOKIE"];
 
 impl Deployer {
-    /// Rehearses. Nothing is left of it, however it ends.
+    /// Rehearses. The replica leaves however it ends: before this returns if it failed, else beside what comes next.
     pub(super) async fn rehearse(
         &self,
         app: &App,
         (generation, timeout): (i64, Duration),
         kit: &Kit,
         progress: &Progress,
-    ) -> Result<(), DeployError> {
-        let Some(workload) = self.understudy(app, generation)? else { return Ok(()) };
+    ) -> Result<Option<JoinHandle<()>>, DeployError> {
+        let Some(workload) = self.understudy(app, generation)? else { return Ok(None) };
         let (from, to) = (&kit.plan.from, &kit.plan.to);
         progress.line(format!("Rehearsing {from} -> {to} in a replica that nobody visits ...")).await;
         let outcome = self.rehearse_in(app, &workload, timeout, kit, progress).await;
         self.0.fleet.fail(&app.name, workload.id.generation);
-        self.retire(app.id, &workload.id).await;
-        let way_back = outcome?;
-        progress.line(format!("The rehearsal went well{way_back}.")).await;
-        Ok(())
+        let (this, app, id) = (self.clone(), app.id, workload.id);
+        let leaving = tokio::spawn(async move { this.retire(app, &id).await });
+        match outcome {
+            Ok(way_back) => {
+                progress.line(format!("The rehearsal went well{way_back}.")).await;
+                Ok(Some(leaving))
+            }
+            Err(error) => {
+                let _ = leaving.await;
+                Err(error)
+            }
+        }
     }
 
     /// A replica of what serves, apart from it.

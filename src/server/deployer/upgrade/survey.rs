@@ -95,8 +95,12 @@ impl Deployer {
 }
 
 fn obstacle(standing: &Standing, text: &str) -> Refusal {
-    let fix = "let long-lived processes call their loop by its full name (`__MODULE__.loop(…)`), so that they go on in \
-               the newest code; for this time, wait for them to end, or deploy with a restart";
+    let fix = if text.contains("two versions ago") {
+        "let long-lived processes call their loop by its full name (`__MODULE__.loop(…)`), so that they go on in the \
+         newest code; for this time, wait for them to end, or deploy with a restart"
+    } else {
+        "restart the app first: `gigalixir ps:restart`"
+    };
     refusal("node", format!("{}: {text}", standing.label()), fix)
 }
 
