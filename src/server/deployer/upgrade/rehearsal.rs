@@ -35,6 +35,8 @@ impl Deployer {
         let (from, to) = (&kit.plan.from, &kit.plan.to);
         progress.line(format!("Rehearsing {from} -> {to} in a replica that nobody visits ...")).await;
         let outcome = self.rehearse_in(app, &workload, timeout, kit, progress).await;
+        // Before the commit, which makes the generations serve that this operation has raised.
+        self.0.rooms.store.drain_workload(app.id, &workload.id).await?;
         self.0.fleet.fail(&app.name, workload.id.generation);
         let (this, app, id) = (self.clone(), app.id, workload.id);
         let leaving = tokio::spawn(async move { this.retire(app, &id).await });
