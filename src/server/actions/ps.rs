@@ -109,7 +109,7 @@ fn wished_counts(wish: &Scale) -> Result<BTreeMap<ProcessType, u32>, ActionError
     Ok(counts)
 }
 
-/// A job is never `Healthy`: whoever counts those waits for replicas that serve.
+/// A job or a rehearsal is never `Healthy`: whoever counts those waits for replicas that serve.
 fn status(instance: &Instance, job: bool, standing: &HashMap<WorkloadId, WorkloadState>) -> &'static str {
     // A replaced generation is on its way out, even while its last visitors are still served.
     let stays = job || matches!(standing.get(&instance.workload), Some(WorkloadState::Serving | WorkloadState::Rising));
@@ -117,6 +117,7 @@ fn status(instance: &Instance, job: bool, standing: &HashMap<WorkloadId, Workloa
         InstanceState::Stopping => "Stopping",
         _ if !stays => "Stopping",
         InstanceState::Starting => "Starting",
+        InstanceState::Ready if instance.workload.process == ProcessType::rehearsal() => "Rehearsing",
         InstanceState::Ready if job => "Running",
         InstanceState::Ready => "Healthy",
         InstanceState::Crashed => "Crashed",

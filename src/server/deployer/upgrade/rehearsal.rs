@@ -16,8 +16,6 @@ use super::node::with_source;
 use super::{Kit, Standing, UpgradeFailure};
 use crate::server::deployer::{DeployError, Deployer};
 
-/// The process type of the replica.
-const PROCESS: &str = "rehearsal";
 /// How long the changed node is watched for what crashes.
 const WATCH: Duration = Duration::from_secs(1);
 const COOKIES: [&str; 3] = ["ERLANG_COOKIE", "MY_COOKIE", "RELEASE_COOKIE"];
@@ -31,7 +29,7 @@ impl Deployer {
         kit: &Kit,
         progress: &Progress,
     ) -> Result<Option<JoinHandle<()>>, DeployError> {
-        let Some(workload) = self.understudy(app, generation)? else { return Ok(None) };
+        let Some(workload) = self.understudy(app, generation) else { return Ok(None) };
         let (from, to) = (&kit.plan.from, &kit.plan.to);
         progress.line(format!("Rehearsing {from} -> {to} in a replica that nobody visits ...")).await;
         let outcome = self.rehearse_in(app, &workload, timeout, kit, progress).await;
@@ -53,16 +51,15 @@ impl Deployer {
     }
 
     /// A replica of what serves, apart from it.
-    fn understudy(&self, app: &App, generation: i64) -> Result<Option<Workload>, DeployError> {
+    fn understudy(&self, app: &App, generation: i64) -> Option<Workload> {
         let serving = self.0.fleet.serving(&app.name).into_iter().filter(|workload| workload.replicas > 0);
-        let Some(like) = serving.max_by_key(|workload| workload.id.process.is_web()) else { return Ok(None) };
-        let process = ProcessType::parse(PROCESS)?;
+        let like = serving.max_by_key(|workload| workload.id.process.is_web())?;
         let mut env = like.env.clone();
         let cookie = uuid::Uuid::new_v4().simple().to_string();
         env.extend(COOKIES.map(|name| (name.to_owned(), cookie.clone())));
         env.insert("LIBCLUSTER_KUBERNETES_SELECTOR".to_owned(), "repo=nobody".to_owned());
-        let id = WorkloadId { app: app.name.clone(), process, generation };
-        Ok(Some(Workload { id, replicas: 1, env, ..like }))
+        let id = WorkloadId { app: app.name.clone(), process: ProcessType::rehearsal(), generation };
+        Some(Workload { id, replicas: 1, env, ..like })
     }
 
     /// What there is to say of the way back.
@@ -75,7 +72,11 @@ impl Deployer {
         progress: &Progress,
     ) -> Result<&'static str, DeployError> {
         let failed = |found: Vec<String>| {
-            DeployError::Upgrade(Box::new(UpgradeFailure { replica: PROCESS.to_owned(), found, rehearsal: true }))
+            DeployError::Upgrade(Box::new(UpgradeFailure {
+                replica: ProcessType::rehearsal().to_string(),
+                found,
+                rehearsal: true,
+            }))
         };
         let rooms = &self.0.rooms;
         let row = rooms.releases.seal_workload(app.id, workload, WorkloadState::Rising)?;
