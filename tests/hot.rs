@@ -290,8 +290,11 @@ fn what_starts_anew_after_an_upgrade_boots_the_new_release() {
     assert!(answer.contains("0 counted") && answer.contains("version 0.2.0"), "{answer}");
     tally.ada.run_in(&tally.project, &["ps:scale", "web=2"]).ok();
     tally.wait_for(2);
-    let runs = tally.json(&["ps", "--json"])["pods"].as_array().expect("pods").iter().all(|pod| pod["runs"] == "0.2.0");
-    assert!(runs, "and so does one that is added");
+    wait_until("so does one that is added", LONG, || {
+        let status = tally.json(&["ps", "--json"]);
+        let pods = status["pods"].as_array().expect("pods");
+        pods.len() == 2 && pods.iter().all(|pod| pod["runs"] == "0.2.0")
+    });
 }
 
 #[test]
@@ -381,7 +384,7 @@ fn a_server_killed_after_the_commit_goes_forth() {
 
 /// How many upgrades in a row; 50 are asked for by `HOT_UPGRADES=50`.
 fn rounds() -> usize {
-    std::env::var("HOT_UPGRADES").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+    std::env::var_os("HOT_UPGRADES").and_then(|text| text.to_str()?.parse().ok()).unwrap_or(3)
 }
 
 #[test]

@@ -181,8 +181,7 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     let shelf = Arc::new(SlugShelf(slugs.clone()));
     let chosen = runtimes::start(config, shelf.clone(), spoken.clone(), directory.as_ref()).await?;
     let sandbox = sandbox(data);
-    let planner = Planner::open(data.join("upgrades"), sandbox.clone()).context("making the planner's folder ready")?;
-    let plans = Plans::new(planner, store.clone(), shelf);
+    let plans = plans(data, &sandbox, &store, shelf)?;
     let (runtime, stacks) = (chosen.runtime, chosen.stacks);
     let parts = jobs::Rooms {
         store: store.clone(),
@@ -236,6 +235,12 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         plans,
         sandbox,
     })
+}
+
+/// How running releases become each other.
+fn plans(data: &Path, sandbox: &Arc<dyn Sandbox>, store: &Store, shelf: Arc<SlugShelf>) -> anyhow::Result<Plans> {
+    let planner = Planner::open(data.join("upgrades"), sandbox.clone()).context("making the planner's folder ready")?;
+    Ok(Plans::new(planner, store.clone(), shelf))
 }
 
 /// Where builds run, and whatever else reads what people have built.

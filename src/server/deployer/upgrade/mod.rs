@@ -71,6 +71,11 @@ fn of_the_release(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 impl Kit {
+    /// What the nodes are told of the new release.
+    fn variables(&self) -> BTreeMap<String, String> {
+        self.renewed.first().map(|workload| of_the_release(&workload.env)).unwrap_or_default()
+    }
+
     /// With the wishes of the release that has been recorded meanwhile.
     pub(super) fn renewed_by(self, wanted: &[Workload]) -> Self {
         let renewed = self.renewed.iter().filter_map(|standing| survey::renewed(standing, wanted)).collect();
@@ -156,13 +161,12 @@ impl Deployer {
         steps::reached("release.phase_done");
         let leaving = self.rehearse(app, (rollout.operation.id.0, rollout.timeout), kit, progress).await?;
         steps::reached("upgrade.rehearsed");
-        let variables = kit.renewed.first().map(|workload| of_the_release(&workload.env)).unwrap_or_default();
         for (number, standing) in kit.nodes.iter().enumerate() {
             if progress.cancelled().is_cancelled() {
                 return Err(DeployError::Cancelled);
             }
             let canary = number == 0;
-            let changed = self.upgrade_node(app, version, kit, standing, &variables, canary).await?;
+            let changed = self.upgrade_node(app, version, kit, standing, canary).await?;
             let what = if canary && kit.nodes.len() > 1 { " (the canary)" } else { "" };
             let (label, pause) = (standing.label(), milliseconds(changed.pause));
             progress.line(format!("{label}{what} runs {} now; it was paused for {pause}.", kit.plan.to)).await;

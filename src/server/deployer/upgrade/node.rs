@@ -54,7 +54,6 @@ impl Deployer {
         version: ReleaseVersion,
         kit: &Kit,
         standing: &Standing,
-        variables: &BTreeMap<String, String>,
         canary: bool,
     ) -> Result<Changed, DeployError> {
         let name = standing.instance.name.clone();
@@ -69,7 +68,7 @@ impl Deployer {
         let health = kit.renewed.iter().find(|workload| workload.id == standing.instance.workload);
         let health = health.map_or(HealthCheck::Uptime(Duration::ZERO), |workload| workload.health.clone());
         let watch = if canary { CANARY_WATCH } else { WATCH };
-        let changed = self.try_node(kit, standing, variables, &health, watch).await;
+        let changed = self.try_node(kit, standing, &kit.variables(), &health, watch).await;
         let changed = changed.map_err(|found| {
             DeployError::Upgrade(Box::new(UpgradeFailure { replica: standing.label(), found, rehearsal: false }))
         })?;
