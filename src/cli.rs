@@ -146,7 +146,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Inside a replica", &["ps:remote_console", "ps:ssh", "ps:run", "ps:migrate", "ps:distillery", "ps:forward", "cp"]),
     ("Configuration", &["config", "config:get", "config:set", "config:unset", "config:export", "config:import"]),
-    ("Releases", &["releases", "releases:rollback"]),
+    ("Releases", &["deploy", "releases", "releases:rollback", "releases:upgrade-plan"]),
     (
         "Visitors",
         &[

@@ -37,3 +37,8 @@ fn web_worker() {
 fn python_hello() {
     answers("python-hello", "Hello");
 }
+
+#[test]
+fn elixir_hot() {
+    answers("elixir-hot", "0 counted, version 0.1.0");
+}

@@ -69,18 +69,23 @@ fn a_rejected_push_can_be_pushed_again_unchanged() {
 }
 
 #[test]
-fn a_hot_push_is_refused_before_anything_is_touched() {
+fn a_hot_push_of_what_is_no_release_is_refused_and_the_first_one_is_an_ordinary_one() {
     let server = Server::start();
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = Project::greeting(&ada, "hello", "one");
+    let first = ada.git(&project, &["push", "-o", "hot", "gigalixir", "HEAD:refs/heads/master"]).ok_stderr();
+    assert!(first.contains("Nothing runs yet that could be upgraded"), "{first}");
+    project.greet(&ada, "two");
     for arguments in [
         &["-c", "http.extraheader=GIGALIXIR-HOT: true", "push", "gigalixir", "HEAD:refs/heads/master"][..],
         &["push", "-o", "hot", "gigalixir", "HEAD:refs/heads/master"][..],
     ] {
         let refused = ada.git(&project, arguments).fails();
-        assert!(refused.contains("hot upgrade"), "{refused}");
+        assert!(refused.contains("no mix release") && refused.contains("Nothing was touched"), "{refused}");
     }
+    assert!(server.visit("hello", "/").body.starts_with("one "));
     project.push(&ada);
+    assert!(server.visit("hello", "/").body.starts_with("two "));
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod examples;
 mod front;
 mod generated;
 mod git;
+mod hot;
 mod inside;
 mod jobs;
 mod limits;

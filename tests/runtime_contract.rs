@@ -320,6 +320,34 @@ pub(crate) async fn an_end_is_seen_told_and_followed_by_a_new_run<S: Stage>() {
     runtime.remove(&web.id, GRACE).await.unwrap();
 }
 
+pub(crate) async fn what_runs_stays_and_what_starts_anew_is_as_was_said_last<S: Stage>() {
+    let mut stage = S::begin().await;
+    let of = |stage: &S, release: u32, word: &str| Workload {
+        release: ReleaseVersion(release),
+        slug: stage.slug(&[("server.py", SERVER), ("word", word)]),
+        env: BTreeMap::from([("WORD".to_owned(), word.to_owned())]),
+        ..web(stage, "shop")
+    };
+    let (old, new) = (of(&stage, 1, "old"), of(&stage, 2, "new"));
+    let runtime = stage.runtime();
+    runtime.apply(&old).await.unwrap();
+    let before = until(&runtime, "one ready", ready(1)).await.remove(0);
+    runtime.apply(&new).await.unwrap();
+    let of_two = |all: &[Instance]| ready(1)(all) && all[0].release == ReleaseVersion(2);
+    let renewed = until(&runtime, "of the new release", of_two).await.remove(0);
+    assert_eq!((&renewed.name, renewed.started_at), (&before.name, before.started_at), "it runs on");
+    assert_eq!(inside(&renewed, "cat /app/word; echo $WORD").await, "oldold\n");
+
+    stage.restart().await;
+    let runtime = stage.runtime();
+    runtime.apply(&new).await.unwrap();
+    let taken = until(&runtime, "of the new release for the next server too", of_two).await.remove(0);
+    get(&taken, "/exit/3").await;
+    let again = until(&runtime, "ready again", |all| of_two(all) && all[0].restarts == 1).await.remove(0);
+    assert_eq!(inside(&again, "cat /app/word; echo $WORD").await, "newnew\n");
+    runtime.remove(&new.id, GRACE).await.unwrap();
+}
+
 pub(crate) async fn too_much_memory_is_an_oom_kill<S: Stage>() {
     let stage = S::begin().await;
     let runtime = stage.runtime();

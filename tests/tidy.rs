@@ -21,6 +21,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::store", &["server::domain"]),
     ("server::beam", &[]),
     ("server::nodes", &["server::domain", "server::beam", "server::runtime"]),
+    (
+        "server::hot",
+        &["server::domain", "server::beam", "server::builder", "server::progress", "server::runtime", "server::store"],
+    ),
     ("server::cluster", &["server::domain"]),
     ("server::confine", &[]),
     ("server::logs", &["server::domain"]),

@@ -99,6 +99,9 @@ pub struct Pod {
     /// The nodes that it is connected to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sees: Option<Vec<String>>,
+    /// The version of the app that the node itself says it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<String>,
     /// What is wrong between it and the other nodes of its app, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -154,6 +157,9 @@ pub struct SetConfigs {
     /// Leave the running replicas alone.
     #[serde(default)]
     pub avoid_restart: bool,
+    /// Tell the running nodes, without a restart.
+    #[serde(default)]
+    pub hot: bool,
     /// 2017: the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -175,6 +181,9 @@ pub struct UnsetConfig {
     /// Leave the running replicas alone.
     #[serde(default)]
     pub avoid_restart: bool,
+    /// Tell the running nodes, without a restart.
+    #[serde(default)]
+    pub hot: bool,
 }
 
 /// `PUT /api/apps/A/maintenance`.

@@ -1,6 +1,6 @@
 //! The git repository the person stands in: which apps its remotes name, and the remote that pushes to an app.
 //!
-//! The person's own `git` is asked, so that its configuration (`insteadOf` and the like) holds. What is not here: pushing.
+//! The person's own `git` is asked, so that its configuration (`insteadOf` and the like) holds.
 
 use std::io;
 use std::process::{Command, Output, Stdio};
@@ -71,6 +71,21 @@ pub fn rewrite(from: &str, to: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::failed(format!("git did not keep the rewrite: {}", String::from_utf8_lossy(&set.stderr).trim())))
+}
+
+/// Pushes `reference` to the branch that the remote deploys, with push options; git speaks for itself. The branch is
+/// `master` where that is there already, else `main`.
+pub fn push(remote: &str, reference: &str, options: &[&str]) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::io("could not run `git`", &error);
+    let listed = git(&["ls-remote", "--heads", "--", remote, "refs/heads/master"]).map_err(failed)?;
+    let branch = if listed.stdout.is_empty() { "main" } else { "master" };
+    let mut command = Command::new("git");
+    command.arg("push");
+    for option in options {
+        command.args(["-o", option]);
+    }
+    let status = command.args(["--", remote, &format!("{reference}:refs/heads/{branch}")]).status().map_err(failed)?;
+    if status.success() { Ok(()) } else { Err(Error::failed("the push was not accepted; git says why above")) }
 }
 
 fn git(arguments: &[&str]) -> io::Result<Output> {

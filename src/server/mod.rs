@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod confine;
 pub mod deployer;
 pub mod drains;
+pub mod hot;
 pub mod jobs;
 pub mod logs;
 pub mod metering;

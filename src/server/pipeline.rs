@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::builder::{BuildRequest, Builder, BuiltSlug};
-use super::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, messages};
+use super::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, Hot, messages};
 use super::domain::{App, AppName, Push, Slug};
+use super::hot::Plans;
 use super::jobs::timing::Timing;
 use super::progress::Progress;
 use super::receiver::{Checkout, Deploys, Receiver};
@@ -19,9 +20,6 @@ use super::releases::{Releases, environment};
 use super::slugs::Slugs;
 use super::steps;
 use super::store::{PushRef, SlugId, Store};
-
-/// What a hot push reads.
-const NOT_HOT: &str = "hot upgrades are not available yet: push without GIGALIXIR-HOT (or -o hot) for a rolling deploy";
 
 /// The stages.
 pub struct Rooms {
@@ -33,6 +31,8 @@ pub struct Rooms {
     pub builder: Builder,
     /// Where slugs are kept.
     pub slugs: Arc<Slugs>,
+    /// How running releases become each other.
+    pub plans: Plans,
     /// Release → replicas.
     pub deployer: Deployer,
     /// The repositories.
@@ -68,9 +68,6 @@ impl Failure {
 #[async_trait]
 impl Deploys for Pipeline {
     async fn deploy(&self, push: Push, source: Checkout, progress: &Progress) -> Result<(), String> {
-        if push.hot {
-            return Err(NOT_HOT.to_owned());
-        }
         match self.run(&push, source, progress).await {
             Ok(()) => Ok(()),
             Err(failure) => {
@@ -110,7 +107,14 @@ impl Pipeline {
         let app = self.0.store.app_by_name(&push.app).await.map_err(Failure::internal)?;
         self.0.log.platform(&app.name, format!("Deploy of {} started by {}", short(&push.commit), push.by));
         let slug = self.slug(&app, push, &source, progress).await?;
-        let deployed = match self.deploy_slug(&app, push, slug, source, progress).await {
+        let hot = match self.hot(&app, push, &slug.1, progress).await {
+            Ok(hot) => hot,
+            Err(failure) => {
+                self.forget_slug(&app).await;
+                return Err(failure);
+            }
+        };
+        let deployed = match self.deploy_slug(&app, push, (slug, hot), source, progress).await {
             Ok(deployed) => deployed,
             Err(failure) => {
                 self.forget_slug(&app).await;
@@ -188,11 +192,36 @@ impl Pipeline {
         Ok((id, slug))
     }
 
+    /// How what was pushed comes to running nodes, if it was pushed so and something runs.
+    async fn hot(&self, app: &App, push: &Push, new: &Slug, progress: &Progress) -> Result<Option<Hot>, Failure> {
+        if !push.hot {
+            return Ok(None);
+        }
+        let live = self.0.store.live_slug(app.id).await.map_err(Failure::internal)?;
+        let Some(old) = live else {
+            progress.line("Nothing runs yet that could be upgraded: this is an ordinary deploy.").await;
+            return Ok(None);
+        };
+        progress.line("Comparing what was built with what runs").await;
+        match self.0.plans.forth(&old, new, progress).await {
+            Ok(plan) => {
+                for note in &plan.notes {
+                    progress.line(format!("Note: {note}.")).await;
+                }
+                Ok(Some(Hot { plan, old: old.digest, or_restart: push.or_restart }))
+            }
+            Err(error) => {
+                progress.line(&error).await;
+                Err(Failure::Told(error.to_string()))
+            }
+        }
+    }
+
     async fn deploy_slug(
         &self,
         app: &App,
         push: &Push,
-        slug: (SlugId, Slug),
+        (slug, hot): ((SlugId, Slug), Option<Hot>),
         source: Checkout,
         progress: &Progress,
     ) -> Result<Deployed, Failure> {
@@ -210,6 +239,7 @@ impl Pipeline {
             by: push.by.to_string(),
             push: Some(PushRef { reference: push.reference.clone(), commit: push.commit.clone() }),
             before_commit: Some(Box::pin(promote)),
+            hot,
         };
         match self.0.deployer.deploy(deploy, progress).await {
             Ok(deployed) => Ok(deployed),

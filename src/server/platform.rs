@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
 use super::actions::apps::{self, Apps};
-use super::builder::{BubblewrapSandbox, Builder};
+use super::builder::{BubblewrapSandbox, Builder, Sandbox};
 use super::clock::Clock;
 use super::cluster;
 use super::config::{ServerConfig, TlsMode};
@@ -25,6 +25,7 @@ use super::deployer::{self, Deployer};
 use super::domain::{LogLine, RouteTable, Stack, WorkloadId};
 use super::drains::Drains;
 use super::farewell::Visitors;
+use super::hot::{Planner, Plans};
 use super::http::{self, Doors, git};
 use super::jobs::{self, Jobs};
 use super::joints::{
@@ -89,6 +90,8 @@ struct Rooms {
     lines: JoinHandle<()>,
     directory: Option<cluster::Directory>,
     nodes: Nodes,
+    plans: Plans,
+    sandbox: Arc<dyn Sandbox>,
 }
 
 impl Platform {
@@ -186,7 +189,9 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
     let (spoken, lines) = lines(&logs, &output);
     let directory = open_directory(data);
     let shelf = Arc::new(SlugShelf(slugs.clone()));
-    let chosen = runtimes::start(config, shelf, spoken.clone(), directory.as_ref()).await?;
+    let chosen = runtimes::start(config, shelf.clone(), spoken.clone(), directory.as_ref()).await?;
+    let sandbox = sandbox(data);
+    let plans = plans(data, &sandbox, &store, shelf)?;
     let (runtime, stacks) = (chosen.runtime, chosen.stacks);
     let parts = jobs::Rooms {
         store: store.clone(),
@@ -205,6 +210,7 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         drains: draining.clone(),
         log: Arc::new(AppLogs(logs.clone())),
         jobs: jobs.clone(),
+        plans: plans.clone(),
     };
     let deployer = Deployer::new(parts, settings::deployer(config));
     let tls = Tls::open(config.tls.clone(), config.domain.clone(), store.clone(), sealer.clone()).await?;
@@ -235,6 +241,8 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         lines,
         directory,
         nodes,
+        plans,
+        sandbox,
     })
 }
 
@@ -253,6 +261,18 @@ fn router(
     let neighbours = Neighbours { portal: Some(portal), journal: Some(journal) };
     let _front = front.enter();
     (Router::between(neighbours, settings::router(config), routes), closed)
+/// How running releases become each other.
+fn plans(data: &Path, sandbox: &Arc<dyn Sandbox>, store: &Store, shelf: Arc<SlugShelf>) -> anyhow::Result<Plans> {
+    let planner = Planner::open(data.join("upgrades"), sandbox.clone()).context("making the planner's folder ready")?;
+    Ok(Plans::new(planner, store.clone(), shelf))
+}
+
+/// Where builds run, and whatever else reads what people have built.
+fn sandbox(data: &Path) -> Arc<dyn Sandbox> {
+    // Named after the folder: what another server of this machine builds is not ours to sweep.
+    let folder = Sha256::digest(data.as_os_str().as_encoded_bytes());
+    let cgroups = Cgroups::detect(&format!("gigalixir-builds-{}", hex::encode(&folder[..4])));
+    Arc::new(BubblewrapSandbox::new(cgroups.ok()))
 }
 
 /// Without it replicas run and are not told of each other.
@@ -300,18 +320,15 @@ fn lines(logs: &Logs, output: &jobs::Output) -> (mpsc::Sender<(WorkloadId, LogLi
 }
 
 fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline>> {
-    // Named after the folder: what another server of this machine builds is not ours to sweep.
-    let folder = Sha256::digest(config.data_dir.as_os_str().as_encoded_bytes());
-    let cgroups = Cgroups::detect(&format!("gigalixir-builds-{}", hex::encode(&folder[..4])));
-    let sandbox = BubblewrapSandbox::new(cgroups.ok());
     let git = Arc::new(PackRepositories(rooms.receiver.clone()));
     let settings = settings::builder(config, config.data_dir.join("builds"));
-    let builder = Builder::open(settings, Arc::new(sandbox), git).context("making the builder's folder ready")?;
+    let builder = Builder::open(settings, rooms.sandbox.clone(), git).context("making the builder's folder ready")?;
     Ok(Arc::new(Pipeline::new(pipeline::Rooms {
         store: rooms.store.clone(),
         releases: rooms.releases.clone(),
         builder,
         slugs: rooms.slugs.clone(),
+        plans: rooms.plans.clone(),
         deployer: rooms.deployer.clone(),
         receiver: rooms.receiver.clone(),
         log: Arc::new(AppLogs(rooms.logs.clone())),
@@ -343,6 +360,7 @@ async fn doors(
         drains: rooms.drains.clone(),
         tls: rooms.tls.clone(),
         nodes: rooms.nodes.clone(),
+        plans: rooms.plans.clone(),
         repositories: Arc::new(folders),
         slugs: rooms.slugs.clone(),
         clock: Clock::system(),

@@ -30,6 +30,18 @@ pub const OTHERS: &[&str] = &[
     "job.ended",
 ];
 
+/// The steps that only a hot push passes, in its order, and those of one that is undone; an ordinary one's `deploy.started`
+/// and `deploy.healthy` it does not pass.
+pub const OF_AN_UPGRADE: &[&str] = &[
+    "upgrade.rehearsed",
+    "upgrade.node_begun",
+    "upgrade.node_changed",
+    "upgrade.applied",
+    "upgrade.settled",
+    "upgrade.failed",
+    "upgrade.node_undone",
+];
+
 /// Every step of a certificate's order.
 pub const OF_A_CERTIFICATE: &[&str] =
     &["certificate.placed", "certificate.answered", "certificate.finalized", "certificate.issued"];
@@ -37,7 +49,7 @@ pub const OF_A_CERTIFICATE: &[&str] =
 /// Marks a step. In a debug build, `GIGALIXIR_CRASH_AT=STEP` kills the process here, as `kill -9` would; a release
 /// build compiles this to nothing.
 pub fn reached(step: &'static str) {
-    let listed = [OF_A_PUSH, OTHERS, OF_A_CERTIFICATE].iter().any(|steps| steps.contains(&step));
+    let listed = [OF_A_PUSH, OTHERS, OF_AN_UPGRADE, OF_A_CERTIFICATE].iter().any(|steps| steps.contains(&step));
     debug_assert!(listed, "unlisted step `{step}`");
     #[cfg(test)]
     testing::reached(step);

@@ -1,7 +1,7 @@
 """Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
 import os, sys
 
-import api_cases, cases, router_cases, ssh
+import api_cases, cases, hot, router_cases, ssh
 
 NAMES = {
     "push-to-live": cases.push_to_live,
@@ -13,6 +13,7 @@ NAMES = {
     "ssh": ssh.ssh,
     "router": router_cases.router,
     "deploys-visitors": router_cases.deploys_visitors,
+    "hot": hot.hot,
 }
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ mod project;
 mod server;
 mod ssh;
 mod visitors;
+mod websocket;
 mod wire;
 
 pub use curl::Curl;
@@ -24,4 +25,5 @@ pub use project::Project;
 pub use server::Server;
 pub use ssh::Ssh;
 pub use visitors::{Crowd, Visitors};
+pub use websocket::WebSocket;
 pub use wire::{Reply, Wire, secret_mailed};

@@ -61,6 +61,27 @@ pub struct RestartOption {
     /// Leave the running replicas alone
     #[arg(long, alias = "no_restart")]
     no_restart: bool,
+    /// Tell the running nodes of a mix release, without a restart
+    #[arg(long, conflicts_with = "no_restart")]
+    hot: bool,
+}
+
+impl RestartOption {
+    fn when(&self) -> When {
+        match (self.no_restart, self.hot) {
+            (_, true) => When::Hot,
+            (true, false) => When::Later,
+            (false, false) => When::Restart,
+        }
+    }
+}
+
+/// When running replicas take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    Restart,
+    Later,
+    Hot,
 }
 
 /// Arguments of `config:unset`.
@@ -177,24 +198,24 @@ pub async fn set(client: &Client, args: Set) -> Result<(), Error> {
         None => Variables::new(),
     };
     variables.extend(variables::from_pairs(&args.pairs)?);
-    store(client, &args.app.resolve(client, None)?, variables, args.restart.no_restart).await
+    store(client, &args.app.resolve(client, None)?, variables, args.restart.when()).await
 }
 
 /// Sets variables from a file.
 pub async fn import(client: &Client, args: Import) -> Result<(), Error> {
     let variables = read(&args.file)?;
-    store(client, &args.app.resolve(client, None)?, variables, args.restart.no_restart).await
+    store(client, &args.app.resolve(client, None)?, variables, args.restart.when()).await
 }
 
 /// 2017's way: one variable, and no restart, as its manual promises.
 pub async fn set_one(client: &Client, args: SetConfig) -> Result<(), Error> {
     let app = AppOption::default().resolve(client, Some(&args.app))?;
-    store(client, &app, Variables::from([(args.name, args.value)]), true).await
+    store(client, &app, Variables::from([(args.name, args.value)]), When::Later).await
 }
 
 /// Unsets variables.
 pub async fn unset(client: &Client, args: Unset) -> Result<(), Error> {
-    remove(client, &args.app.resolve(client, None)?, args.names, args.restart.no_restart).await
+    remove(client, &args.app.resolve(client, None)?, args.names, args.restart.when()).await
 }
 
 /// The older ways to unset: with the app as an argument there was no restart yet.
@@ -202,9 +223,9 @@ pub async fn delete_one(client: &Client, args: DeleteConfig) -> Result<(), Error
     match &args.words[..] {
         [app, name] if args.app.app.is_none() => {
             let app = args.app.resolve(client, Some(app))?;
-            remove(client, &app, vec![name.clone()], true).await
+            remove(client, &app, vec![name.clone()], When::Later).await
         }
-        names => remove(client, &args.app.resolve(client, None)?, names.to_vec(), false).await,
+        names => remove(client, &args.app.resolve(client, None)?, names.to_vec(), When::Restart).await,
     }
 }
 
@@ -215,38 +236,44 @@ async fn fetch(client: &Client, app: &str) -> Result<(Value, Variables), Error> 
     Ok((answer.data, variables))
 }
 
-async fn store(client: &Client, app: &str, variables: Variables, avoid_restart: bool) -> Result<(), Error> {
+async fn store(client: &Client, app: &str, variables: Variables, when: When) -> Result<(), Error> {
     if variables.is_empty() {
         return Err(Error::usage("there is no variable to set"));
     }
     let names = list_names(variables.keys());
-    let body = SetConfigs { configs: Some(variables), avoid_restart, ..SetConfigs::default() };
-    client.output.waiting(doing("Setting", &names, app, avoid_restart));
+    let (avoid_restart, hot) = (when == When::Later, when == When::Hot);
+    let body = SetConfigs { configs: Some(variables), avoid_restart, hot, ..SetConfigs::default() };
+    client.output.waiting(doing("Setting", &names, app, when));
     let answer = client.api()?.send(Method::POST, &["api", "apps", app, "configs"], &body).await?;
-    done(client, "Set", &names, app, avoid_restart);
+    done(client, "Set", &names, app, when);
     client.output.result(&answer.data, || Ok(String::new()))
 }
 
-async fn remove(client: &Client, app: &str, names: Vec<String>, avoid_restart: bool) -> Result<(), Error> {
+async fn remove(client: &Client, app: &str, names: Vec<String>, when: When) -> Result<(), Error> {
     let listed = list_names(names.iter());
+    let (avoid_restart, hot) = (when == When::Later, when == When::Hot);
     let body = match &names[..] {
-        [name] => UnsetConfig { key: Some(name.clone()), keys: Vec::new(), avoid_restart },
-        _ => UnsetConfig { key: None, keys: names, avoid_restart },
+        [name] => UnsetConfig { key: Some(name.clone()), keys: Vec::new(), avoid_restart, hot },
+        _ => UnsetConfig { key: None, keys: names, avoid_restart, hot },
     };
-    client.output.waiting(doing("Unsetting", &listed, app, avoid_restart));
+    client.output.waiting(doing("Unsetting", &listed, app, when));
     let answer = client.api()?.send(Method::DELETE, &["api", "apps", app, "configs"], &body).await?;
-    done(client, "Unset", &listed, app, avoid_restart);
+    done(client, "Unset", &listed, app, when);
     client.output.result(&answer.data, || Ok(String::new()))
 }
 
-fn doing(verb: &str, names: &str, app: &str, avoid_restart: bool) -> String {
-    let restart = if avoid_restart { "" } else { " and restarting it" };
-    format!("{verb} {names} on {app}{restart} …")
+fn doing(verb: &str, names: &str, app: &str, when: When) -> String {
+    let then = match when {
+        When::Restart => " and restarting it",
+        When::Later => "",
+        When::Hot => " while it runs",
+    };
+    format!("{verb} {names} on {app}{then} …")
 }
 
-fn done(client: &Client, verb: &str, names: &str, app: &str, avoid_restart: bool) {
+fn done(client: &Client, verb: &str, names: &str, app: &str, when: When) {
     client.output.status(format!("{verb} {names} on {app}."));
-    if avoid_restart {
+    if when == When::Later {
         client.output.hint(format!("running replicas see it after `gigalixir ps:restart -a {app}`"));
     }
 }

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod compat;
 pub mod config;
 pub mod cp;
+pub mod deploy;
 pub mod domains;
 pub mod drains;
 pub mod email;
@@ -323,11 +324,16 @@ pub enum Command {
     /// Unset one variable, without a restart (2017's spelling)
     #[command(name = "delete_config", hide = true)]
     DeleteConfig(config::DeleteConfig),
+    /// Deploy what is committed here; with --hot into the running nodes
+    Deploy(deploy::Deploy),
     /// List an app's releases, newest first
     Releases(releases::List),
     /// Run an earlier release again
     #[command(name = "releases:rollback", visible_alias = "rollback")]
     ReleasesRollback(releases::Rollback),
+    /// Tell how a running release would become another, without a restart
+    #[command(name = "releases:upgrade-plan")]
+    ReleasesUpgradePlan(releases::Plan),
     /// Show an app's log and follow it
     Logs(logs::Logs),
     /// Print the version
@@ -423,8 +429,10 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::ConfigImport(args) => config::import(client, args).await,
         Command::SetConfig(args) => config::set_one(client, args).await,
         Command::DeleteConfig(args) => config::delete_one(client, args).await,
+        Command::Deploy(args) => deploy::deploy(client, &args),
         Command::Releases(args) => releases::list(client, args).await,
         Command::ReleasesRollback(args) => releases::rollback(client, args).await,
+        Command::ReleasesUpgradePlan(args) => releases::upgrade_plan(client, args).await,
         Command::Logs(args) => logs::follow(client, args).await,
         Command::Version => version(client.output),
     }

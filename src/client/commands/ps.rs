@@ -93,12 +93,13 @@ fn nodes(pods: &[Pod]) -> String {
         .map(|pod| {
             let sees = pod.sees.as_deref().map(|sees| if sees.is_empty() { "nobody".into() } else { sees.join(" ") });
             let node = pod.node.clone().unwrap_or_else(|| "?".into());
-            [pod.name.clone(), node, sees.unwrap_or_else(|| "?".into()), pod.cluster.clone().unwrap_or_default()]
+            let runs = pod.runs.clone().unwrap_or_else(|| "-".into());
+            [pod.name.clone(), node, runs, sees.unwrap_or_else(|| "?".into()), pod.cluster.clone().unwrap_or_default()]
         })
         .collect();
     match rows.is_empty() {
         true => String::new(),
-        false => format!("\n\n{}", table(["NAME", "NODE", "SEES", "TROUBLE"], rows)),
+        false => format!("\n\n{}", table(["NAME", "NODE", "RUNS", "SEES", "TROUBLE"], rows)),
     }
 }
 

@@ -3,8 +3,8 @@
 use clap::Args;
 use reqwest::Method;
 
-use super::target::Target;
-use crate::api::release::Release;
+use super::target::{AppOption, Target};
+use crate::api::release::{AppChange, Release, UpgradePlan};
 use crate::client::Client;
 use crate::client::error::Error;
 use crate::client::http::Api;
@@ -25,6 +25,7 @@ pub struct List {
 #[command(after_help = "Examples:
   gigalixir releases:rollback
   gigalixir releases:rollback --version 12
+  gigalixir releases:rollback --hot
   gigalixir rollback my-app --rollback_id=2fbf5dd5-b920-4f2c-aeea-ebde333ee1e6")]
 pub struct Rollback {
     #[command(flatten)]
@@ -35,6 +36,28 @@ pub struct Rollback {
     /// The release to run again, by its id
     #[arg(long, alias = "rollback_id", value_name = "ID")]
     rollback_id: Option<String>,
+    /// In the running nodes, without a restart
+    #[arg(long)]
+    hot: bool,
+    /// With a restart, if that cannot be done
+    #[arg(long, requires = "hot")]
+    or_restart: bool,
+}
+
+/// Arguments of `releases:upgrade-plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  gigalixir releases:upgrade-plan 7 8
+  gigalixir releases:upgrade-plan live 6 --json | jq .refusals")]
+pub struct Plan {
+    /// The release that runs: its number, its id or `live`
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// The release that shall run
+    #[arg(value_name = "TO")]
+    to: String,
+    #[command(flatten)]
+    app: AppOption,
 }
 
 /// Lists the releases.
@@ -54,8 +77,9 @@ pub async fn list(client: &Client, args: List) -> Result<(), Error> {
 }
 
 fn row(release: Release) -> [String; 7] {
+    let hot = if release.hot.iter().any(|node| node.state == "changed") { " (hot)" } else { "" };
     [
-        format!("v{}", release.version),
+        format!("v{}{hot}", release.version),
         release.state,
         time(&release.created_at),
         release.created_by,
@@ -63,6 +87,43 @@ fn row(release: Release) -> [String; 7] {
         release.summary,
         release.rollback_id,
     ]
+}
+
+/// Tells how one release, running, would become another.
+pub async fn upgrade_plan(client: &Client, args: Plan) -> Result<(), Error> {
+    let name = args.app.resolve(client, None)?;
+    let (from, to) = (checked(&args.from)?, checked(&args.to)?);
+    let api = client.api()?;
+    let path = ["api", "apps", &name, "releases", &from, "upgrade-plan", &to];
+    let answer = api.get(&path).await?;
+    client.output.result(&answer.data, || Ok(explained(answer.read(&api)?)))
+}
+
+fn explained(plan: UpgradePlan) -> String {
+    let (from, to) = (&plan.from, &plan.to);
+    let mut lines = match (plan.possible, plan.undoable) {
+        (true, true) => vec![format!("{from} can become {to} in running nodes, and go back.")],
+        (true, false) => vec![format!("{from} can become {to} in running nodes; the way back is a restart.")],
+        (false, _) => vec![format!("{from} cannot become {to} in running nodes:")],
+    };
+    for refusal in plan.refusals {
+        lines.push(format!("  * {}", refusal.text));
+        lines.push(format!("    {}", refusal.fix));
+    }
+    lines.extend(plan.apps.into_iter().flat_map(changes));
+    lines.extend(plan.notes.into_iter().map(|note| format!("Note: {note}")));
+    lines.join("\n")
+}
+
+fn changes(app: AppChange) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let head =
+        format!("{} {} -> {} ({})", app.name, app.from.unwrap_or_else(dash), app.to.unwrap_or_else(dash), app.appup);
+    let module = |module: crate::api::release::ModuleChange| {
+        let name = module.name.strip_prefix("Elixir.").unwrap_or(&module.name).to_owned();
+        format!("    {:8} {name} ({})", module.change, module.kind)
+    };
+    [head].into_iter().chain(app.modules.into_iter().map(module)).collect()
 }
 
 /// Makes a new release that runs what an earlier one ran.
@@ -82,7 +143,9 @@ pub async fn rollback(client: &Client, args: Rollback) -> Result<(), Error> {
     };
     client.output.waiting(format!("Rolling {name} back to {shown} …"));
     let path = ["api", "apps", &name, "releases", &segment, "rollback"];
-    let answer = api.send_empty(Method::POST, &path, &[]).await?;
+    let wishes = [("hot", args.hot), ("or_restart", args.or_restart)];
+    let query: Vec<_> = wishes.into_iter().filter(|(_, wished)| *wished).map(|(name, _)| (name, "true")).collect();
+    let answer = api.send_empty(Method::POST, &path, &query).await?;
     client.output.status(format!("Rolled {name} back to {shown}."));
     client.output.result(&answer.data, || Ok(String::new()))
 }
@@ -126,6 +189,7 @@ mod tests {
                 customer_app_version: None,
                 state: (*state).to_owned(),
                 slug_url: String::new(),
+                hot: Vec::new(),
             })
             .collect()
     }

@@ -20,6 +20,7 @@ use crate::server::config::SshAddress;
 use crate::server::deployer::Deployer;
 use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessType, Slug, Stack, User};
 use crate::server::drains::Drains;
+use crate::server::hot::Plans;
 use crate::server::jobs::Jobs;
 use crate::server::logs::Logs;
 use crate::server::nodes::Nodes;
@@ -106,6 +107,8 @@ pub struct Rooms {
     pub tls: Tls,
     /// Erlang nodes, as they see each other.
     pub nodes: Nodes,
+    /// How running releases become each other.
+    pub plans: Plans,
     /// What was pushed.
     pub repositories: Arc<dyn Repositories>,
     /// Built apps.

@@ -109,7 +109,7 @@ fn wished_counts(wish: &Scale) -> Result<BTreeMap<ProcessType, u32>, ActionError
     Ok(counts)
 }
 
-/// A job is never `Healthy`: whoever counts those waits for replicas that serve.
+/// A job or a rehearsal is never `Healthy`: whoever counts those waits for replicas that serve.
 fn status(instance: &Instance, job: bool, standing: &HashMap<WorkloadId, WorkloadState>) -> &'static str {
     // A replaced generation is on its way out, even while its last visitors are still served.
     let stays = job || matches!(standing.get(&instance.workload), Some(WorkloadState::Serving | WorkloadState::Rising));
@@ -117,6 +117,7 @@ fn status(instance: &Instance, job: bool, standing: &HashMap<WorkloadId, Workloa
         InstanceState::Stopping => "Stopping",
         _ if !stays => "Stopping",
         InstanceState::Starting => "Starting",
+        InstanceState::Ready if instance.workload.process == ProcessType::rehearsal() => "Rehearsing",
         InstanceState::Ready if job => "Running",
         InstanceState::Ready => "Healthy",
         InstanceState::Crashed => "Crashed",
@@ -134,6 +135,7 @@ fn pod(instance: Instance, shas: &HashMap<ReleaseVersion, String>) -> Pod {
         restarts: instance.restarts,
         node: None,
         sees: None,
+        runs: None,
         cluster: None,
         started_at: instance.started_at.map(|at| at.to_string()),
         last_state: LastState { terminated: instance.last_exit.map(terminated) },
@@ -142,8 +144,8 @@ fn pod(instance: Instance, shas: &HashMap<ReleaseVersion, String>) -> Pod {
 
 fn with_node(mut pod: Pod, seen: Option<(Sight, Option<Trouble>)>) -> Pod {
     let Some((sight, trouble)) = seen else { return pod };
-    if let Sight::Node { name, sees } = sight {
-        (pod.node, pod.sees) = (Some(name), Some(sees));
+    if let Sight::Node { name, sees, version } = sight {
+        (pod.node, pod.sees, pod.runs) = (Some(name), Some(sees), version);
     }
     pod.cluster = trouble.map(|trouble| trouble.to_string());
     pod

@@ -1,8 +1,9 @@
 //! Other rooms' errors as refusals of an action.
 
 use super::ActionError;
-use crate::server::deployer::DeployError;
+use crate::server::deployer::{DeployError, messages};
 use crate::server::domain::Invalid;
+use crate::server::hot::PlanError;
 use crate::server::jobs::JobError;
 use crate::server::releases::ReleaseError;
 use crate::server::runtime::RuntimeError;
@@ -19,6 +20,10 @@ impl From<DeployError> for ActionError {
                 Self::invalid("", format!("{text}; nothing has changed, `gigalixir logs` says more"))
             }
             DeployError::ReleasePhase(_) => Self::invalid("", text),
+            DeployError::NotHot(_) | DeployError::Upgrade(_) => Self::invalid("", messages::explain(&error).trim_end()),
+            DeployError::Plan(PlanError::Failed(_)) => Self::invalid("", text),
+            DeployError::Plan(PlanError::Cancelled) => Self::Unavailable(text),
+            DeployError::Plan(_) => Self::internal(error),
             DeployError::Job(error) => error.into(),
             DeployError::Source(_) => Self::internal(error),
             DeployError::Release(error) => error.into(),

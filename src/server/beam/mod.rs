@@ -73,6 +73,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Beam<S> {
         Ok(Self { stream, name, own, creation, questions: 0, patience })
     }
 
+    /// The same, with another patience for answers.
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// `rpc:call` of one function.
     pub async fn call(&mut self, module: &str, function: &str, args: Vec<Term>) -> Result<Term, BeamError> {
         let patience = self.patience;

@@ -129,6 +129,21 @@ impl Term {
         }
     }
 
+    /// What `term_to_binary` wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Decoder::new(bytes).external()
+    }
+
+    /// A map with atoms for keys.
+    pub fn map<const N: usize>(pairs: [(&str, Self); N]) -> Self {
+        Self::Map(pairs.into_iter().map(|(key, value)| (Self::atom(key), value)).collect())
+    }
+
+    /// A binary.
+    pub fn text(text: &str) -> Self {
+        Self::Binary(text.as_bytes().to_vec())
+    }
+
     /// For people and programs that do not know Erlang: atoms and binaries are strings, tuples are lists.
     pub fn to_json(&self) -> Value {
         match self {

@@ -14,7 +14,7 @@ use crate::server::store::{Kind, OperationId, PushRef, SlugId};
 use super::plan::{self, Plan};
 use super::rollout::Rollout;
 use super::wishes::{HealthRules, Subject, workloads};
-use super::{DeployError, Deployer};
+use super::{DeployError, Deployer, Hot};
 
 /// New code for an app.
 pub struct Deploy {
@@ -28,6 +28,8 @@ pub struct Deploy {
     pub push: Option<PushRef>,
     /// What has to be durable before the commit is.
     pub before_commit: Option<BeforeCommit>,
+    /// How it is brought to running nodes, if it shall be.
+    pub hot: Option<Hot>,
 }
 
 /// Work between "healthy" and "committed"; its error undoes the rollout.
@@ -42,11 +44,27 @@ pub struct Deployed {
     pub operation: OperationId,
 }
 
-/// Whether what runs is replaced at once.
+/// How an older release comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Replace {
-    Now,
-    AtTheNextRestart,
+pub enum RollbackBy {
+    /// New replicas beside the old ones.
+    Restart,
+    /// In running nodes.
+    Upgrade {
+        /// Else as ever, if that cannot be done.
+        or_restart: bool,
+    },
+}
+
+/// When running replicas take a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// At once, by new replicas.
+    Restart,
+    /// When they are started anew.
+    Later,
+    /// At once, while they run.
+    Hot,
 }
 
 impl Deployer {
@@ -58,8 +76,14 @@ impl Deployer {
             let summary = format!("Deploy {}", deploy.slug.1.sha.get(..7).unwrap_or(&deploy.slug.1.sha));
             let blueprint = Blueprint { slug: Some(deploy.slug), summary, ..ground };
             let before_commit = deploy.before_commit;
-            let begun =
-                Begun { kind: Kind::Deploy, by: deploy.by, push: deploy.push, replace: Replace::Now, before_commit };
+            let begun = Begun {
+                kind: Kind::Deploy,
+                by: deploy.by,
+                push: deploy.push,
+                effect: Effect::Restart,
+                before_commit,
+                hot: deploy.hot,
+            };
             this.release(&app, begun, blueprint, &heard).await
         })
         .await
@@ -71,12 +95,29 @@ impl Deployer {
     }
 
     /// Makes a new release of what an older one last ran with: code, config and formation.
-    pub async fn rollback(&self, app: AppId, target: Target, by: String) -> Result<Deployed, DeployError> {
+    ///
+    /// In running nodes, if `how` says so: by the way back of the upgrade that led from it, where there is one.
+    pub async fn rollback(
+        &self,
+        app: AppId,
+        target: Target,
+        how: RollbackBy,
+        by: String,
+    ) -> Result<Deployed, DeployError> {
         let silent = Progress::silent();
         self.in_turn(app, &silent, move |this, app| async move {
             let (version, ground) = this.0.rooms.releases.restore(app.id, target).await?;
             let blueprint = Blueprint { summary: format!("Rollback to {version}."), ..ground };
-            let begun = Begun { kind: Kind::Rollback, by, push: None, replace: Replace::Now, before_commit: None };
+            let live = this.0.rooms.store.live_slug(app.id).await?;
+            let hot = match (how, live, &blueprint.slug) {
+                (RollbackBy::Upgrade { or_restart }, Some(old), Some((_, new))) => {
+                    let plan = this.0.rooms.plans.back(&old, new, &Progress::silent()).await?;
+                    Some(Hot { plan, old: old.digest, or_restart })
+                }
+                _ => None,
+            };
+            let begun =
+                Begun { kind: Kind::Rollback, by, push: None, effect: Effect::Restart, before_commit: None, hot };
             this.release(&app, begun, blueprint, &Progress::silent()).await
         })
         .await
@@ -87,13 +128,13 @@ impl Deployer {
         &self,
         app: AppId,
         changes: BTreeMap<String, String>,
-        avoid_restart: bool,
+        effect: Effect,
         by: String,
     ) -> Result<Option<Deployed>, DeployError> {
         let summary = config_summary("Set", changes.keys());
         let most = self.0.settings.config_bytes;
         let change = move |config: &ConfigVars| config.with(changes, most);
-        self.change_config(app, summary, avoid_restart, by, change).await
+        self.change_config(app, summary, effect, by, change).await
     }
 
     /// Takes `names` out of the config. `None` if none of them was in it.
@@ -101,12 +142,12 @@ impl Deployer {
         &self,
         app: AppId,
         names: Vec<String>,
-        avoid_restart: bool,
+        effect: Effect,
         by: String,
     ) -> Result<Option<Deployed>, DeployError> {
         let summary = config_summary("Unset", names.iter());
         let change = move |config: &ConfigVars| Ok(config.without(&names));
-        self.change_config(app, summary, avoid_restart, by, change).await
+        self.change_config(app, summary, effect, by, change).await
     }
 
     /// Replaces every replica by a new one of the live release. Without code or replicas there is nothing to do.
@@ -178,11 +219,10 @@ impl Deployer {
         &self,
         app: AppId,
         summary: String,
-        avoid_restart: bool,
+        effect: Effect,
         by: String,
         change: impl FnOnce(&ConfigVars) -> Result<ConfigVars, crate::server::domain::Invalid> + Send + 'static,
     ) -> Result<Option<Deployed>, DeployError> {
-        let replace = if avoid_restart { Replace::AtTheNextRestart } else { Replace::Now };
         let silent = Progress::silent();
         self.in_turn(app, &silent, move |this, app| async move {
             let ground = this.0.rooms.releases.blueprint(&app).await?;
@@ -191,7 +231,7 @@ impl Deployer {
                 return Ok(None);
             }
             let blueprint = Blueprint { config, summary, ..ground };
-            let begun = Begun { kind: Kind::Config, by, push: None, replace, before_commit: None };
+            let begun = Begun { kind: Kind::Config, by, push: None, effect, before_commit: None, hot: None };
             this.release(&app, begun, blueprint, &Progress::silent()).await.map(Some)
         })
         .await
@@ -208,22 +248,34 @@ impl Deployer {
         let rooms = &self.0.rooms;
         let rules = HealthRules::new(&blueprint.config, self.0.settings.health_timeout)?;
         let secrets = rooms.releases.secrets(app.id).await?;
+        let wanted = |version, generation| {
+            let (_, slug) = blueprint.slug.as_ref()?;
+            let (app, domain, config) = (&app.name, &self.0.settings.domain, &blueprint.config);
+            let subject = Subject { app, domain, secrets: &secrets, version, slug, config };
+            Some(workloads(subject, &blueprint.formation, generation, &rules, self.0.settings.uptime))
+        };
+        let hot = match &begun.hot {
+            Some(hot) => self.surveyed(app, hot, wanted(ReleaseVersion(0), 0).unwrap_or_default(), progress).await?,
+            None => None,
+        };
+        let told = match begun.effect {
+            Effect::Hot => Some(self.survey_config(app, wanted(ReleaseVersion(0), 0).unwrap_or_default()).await?),
+            Effect::Restart | Effect::Later => None,
+        };
         let operation = rooms.releases.begin(app.id, begun.kind, &begun.by, begun.push, &blueprint).await?;
         steps::reached("release.recorded");
         // `begin` was given a blueprint, so it made a release.
         let version = operation.release.ok_or(DeployError::Interrupted)?;
-        let wanted = blueprint.slug.as_ref().map(|(_, slug)| {
-            let (app, domain, config) = (&app.name, &self.0.settings.domain, &blueprint.config);
-            let subject = Subject { app, domain, secrets: &secrets, version, slug, config };
-            workloads(subject, &blueprint.formation, operation.id.0, &rules, self.0.settings.uptime)
-        });
+        let wanted = wanted(version, operation.id.0);
+        let hot = hot.map(|kit| kit.renewed_by(wanted.as_deref().unwrap_or_default()));
+        let told = told.map(|kit| kit.renewed_by(wanted.as_deref().unwrap_or_default()));
         let phase = blueprint.slug.as_ref().filter(|_| begun.kind == Kind::Deploy).and_then(|(_, slug)| {
             let (line, slug, by) = (slug.release_phase()?.to_owned(), slug.clone(), begun.by.clone());
             Some(Phase { line, version, slug, config: blueprint.config.clone(), by })
         });
-        let plan = match begun.replace {
-            Replace::Now => plan::renew(&self.0.fleet.serving(&app.name), wanted.unwrap_or_default()),
-            Replace::AtTheNextRestart => Plan::default(),
+        let plan = match begun.effect {
+            Effect::Restart => plan::renew(&self.0.fleet.serving(&app.name), wanted.unwrap_or_default()),
+            Effect::Later | Effect::Hot => Plan::default(),
         };
         let deployed = Deployed { version, operation: operation.id };
         let rollout = Rollout {
@@ -236,7 +288,12 @@ impl Deployer {
             before_commit: begun.before_commit,
         };
         self.tell(app, &format!("{} {version}: {}", begun.by, blueprint.summary));
-        let outcome = self.roll_out(app, rollout, progress).await;
+        let or_restart = begun.hot.is_some_and(|hot| hot.or_restart);
+        let outcome = match (hot, told) {
+            (Some(kit), _) => self.roll_out_hot(app, rollout, (kit, or_restart), progress).await,
+            (None, Some(kit)) => self.roll_out_config(app, rollout, kit).await,
+            (None, None) => self.roll_out(app, rollout, progress).await,
+        };
         match &outcome {
             Ok(()) => self.tell(app, &format!("Release {version} is live.")),
             Err(error) => self.tell(app, &format!("Release {version} failed: {error}.")),
@@ -255,8 +312,9 @@ struct Begun {
     kind: Kind,
     by: String,
     push: Option<PushRef>,
-    replace: Replace,
+    effect: Effect,
     before_commit: Option<BeforeCommit>,
+    hot: Option<Hot>,
 }
 
 fn config_summary<'a>(verb: &str, names: impl Iterator<Item = &'a String>) -> String {

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use crate::server::domain::{Invalid, JobEnd, JobId};
+use crate::server::domain::{Invalid, JobEnd, JobId, Refusal};
+use crate::server::hot::PlanError;
 use crate::server::jobs::JobError;
 use crate::server::releases::ReleaseError;
 use crate::server::runtime::RuntimeError;
 use crate::server::store::StoreError;
 
-use super::RolloutFailure;
+use super::{RolloutFailure, UpgradeFailure};
 
 /// Why a change was not made. The app is as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,15 @@ pub enum DeployError {
     /// The new replicas did not become healthy; `messages.rs` tells it at length.
     #[error("{}", super::messages::reason(.0))]
     Unhealthy(Box<RolloutFailure>),
+    /// It cannot be brought to running nodes; `messages.rs` tells it at length.
+    #[error("{}", super::messages::not_hot(.0))]
+    NotHot(Vec<Refusal>),
+    /// A node, or the rehearsal, did not take the upgrade; `messages.rs` tells it at length.
+    #[error("{}", .0.reason())]
+    Upgrade(Box<UpgradeFailure>),
+    /// The two releases could not be compared.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The release phase failed; `messages.rs` tells it at length.
     #[error("{}", super::messages::phase_reason(.0))]
     ReleasePhase(Box<PhaseFailure>),

@@ -141,6 +141,17 @@ impl Fleet {
         });
     }
 
+    /// Standing generations are wished otherwise from now on; how many replicas they have stays as it is.
+    pub(super) fn renew(&self, app: &AppName, renewed: &[Workload]) {
+        self.change(app, |fleet| {
+            for new in renewed {
+                if let Some((workload, _)) = fleet.standing.get_mut(&new.id) {
+                    *workload = Workload { replicas: workload.replicas, ..new.clone() };
+                }
+            }
+        });
+    }
+
     /// An undone rollout's generation has only to go.
     pub(super) fn fail(&self, app: &AppName, generation: i64) {
         self.change(app, |fleet| {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::server::domain::{Exit, ExitReason, HealthCheck, Outcome, Workload};
+use crate::server::domain::{Exit, ExitReason, HealthCheck, Outcome, Refusal, Workload};
 
 use super::wishes::{HEALTH_PATH, HEALTH_TIMEOUT};
 use super::{DeployError, FailedCheck, PhaseFailure, RolloutFailure};
@@ -77,10 +77,61 @@ fn explain_phase(failure: &PhaseFailure) -> String {
     text
 }
 
+/// One line: why a release cannot be brought to running nodes.
+pub(super) fn not_hot(refusals: &[Refusal]) -> String {
+    match refusals {
+        [one] => format!("no hot upgrade is possible: {}", one.text),
+        several => format!("no hot upgrade is possible, for {} reasons", several.len()),
+    }
+}
+
+/// What is said before a release is made live with a restart because it cannot be without.
+pub(super) fn instead(error: &DeployError) -> String {
+    explain_hot(error) + "It is deployed with a restart instead.\n"
+}
+
+fn explain_hot(error: &DeployError) -> String {
+    let mut text = format!("{}.\n", capitalised(&error.to_string()));
+    match error {
+        DeployError::NotHot(refusals) => {
+            for refusal in refusals {
+                let _ = writeln!(text, "  * {}", refusal.text);
+                let _ = writeln!(text, "    What to do: {}.", refusal.fix);
+            }
+        }
+        DeployError::Upgrade(failure) => {
+            for found in &failure.found {
+                let shown: String = found.chars().take(2000).collect();
+                let _ = writeln!(text, "  * {}", shown.replace('\n', "\n    "));
+            }
+        }
+        _ => {}
+    }
+    text
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// The whole story, for the terminal of who waits; ends with a line end.
 pub fn explain(error: &DeployError) -> String {
     let mut text = format!("The new release was not made live: {error}.\n");
     let failure = match error {
+        DeployError::NotHot(_) => {
+            return explain_hot(error) + "\nNothing was touched.\n";
+        }
+        DeployError::Upgrade(failure) => {
+            let end = match failure.rehearsal {
+                true => "Nothing of the app was touched.",
+                false => "Every replica runs the old release.",
+            };
+            return explain_hot(error)
+                + "\n"
+                + end
+                + " With `or-restart` as well it is deployed with a restart instead.\n";
+        }
         DeployError::Unhealthy(failure) => failure,
         DeployError::ReleasePhase(failure) => return text + &explain_phase(failure),
         _ => return text,

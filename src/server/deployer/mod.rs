@@ -5,7 +5,7 @@
 //! ([`plan`], [`wishes`]), how it is carried out ([`rollout`], [`health`], [`retire`]), how reality is held to the
 //! database ([`reconcile`], [`recovery`]), and what visitors see of it ([`fleet`], [`routes`], [`front`]).
 //!
-//! Deliberately absent: hot upgrades: an issue of their own.
+//! A release may also be brought to running nodes ([`upgrade`]): then nothing is put beside anything.
 
 mod changes;
 mod destroy;
@@ -25,6 +25,7 @@ mod routes;
 mod scaling;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod wishes;
 
 use std::future::Future;
@@ -36,17 +37,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::server::domain::{App, AppId, AppName, Hostname, Instance, RouteTable};
+use crate::server::hot::Plans;
 use crate::server::jobs::Jobs;
 use crate::server::progress::Progress;
 use crate::server::releases::Releases;
 use crate::server::runtime::Runtime;
 use crate::server::store::Store;
 
-pub use changes::{BeforeCommit, Deploy, Deployed};
+pub use changes::{BeforeCommit, Deploy, Deployed, Effect, RollbackBy};
 pub use error::{DeployError, PhaseFailure};
 pub use health::{FailedCheck, RolloutFailure};
 pub use ports::{AppLog, Drains};
 pub use recovery::{Recovered, RefToMove};
+pub use upgrade::{Hot, UpgradeFailure};
 pub use wishes::{HEALTH_PATH, HEALTH_TIMEOUT};
 
 use fleet::Fleet;
@@ -104,6 +107,8 @@ pub struct Rooms {
     pub log: Arc<dyn AppLog>,
     /// One-off, scheduled and release-phase jobs.
     pub jobs: Jobs,
+    /// How running releases become each other.
+    pub plans: Plans,
 }
 
 /// Makes releases run. Cheap to clone.

@@ -22,7 +22,7 @@ impl Deployer {
         let (follower, reconciler) = (self.clone(), self.clone());
         tokio::spawn(async move { follower.follow(events).await });
         tokio::spawn(async move { reconciler.reconcile_for_ever().await });
-        Ok(())
+        self.settle_upgrades().await
     }
 
     async fn follow(&self, mut events: Receiver<InstanceEvent>) {

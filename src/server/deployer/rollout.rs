@@ -79,6 +79,7 @@ impl Deployer {
             formation: rollout.formation.clone(),
             retire: plan.retire.iter().map(|id| (id.process.clone(), id.generation)).collect(),
             resize: plan.resize.iter().map(|(id, to)| (id.process.clone(), id.generation, *to)).collect(),
+            renew: Vec::new(),
         };
         self.0.rooms.store.commit(operation, commit).await?;
         steps::reached("deploy.committed");
@@ -86,7 +87,7 @@ impl Deployer {
     }
 
     /// Runs to its end what the Procfile wants run before the new replicas.
-    async fn release_phase(&self, app: &App, phase: Phase, progress: &Progress) -> Result<(), DeployError> {
+    pub(super) async fn release_phase(&self, app: &App, phase: Phase, progress: &Progress) -> Result<(), DeployError> {
         progress.line(super::messages::releasing(&phase.line)).await;
         let (job, last_lines) = self.0.rooms.jobs.release(app, phase, progress).await?;
         match job.state {
@@ -112,7 +113,7 @@ impl Deployer {
         Ok(())
     }
 
-    async fn await_healthy(
+    pub(super) async fn await_healthy(
         &self,
         app: &App,
         raise: &[Workload],
@@ -168,7 +169,13 @@ impl Deployer {
     }
 
     /// Removes what is new and says why. Should the removal itself fail, reconciling goes on with it.
-    async fn undo(&self, app: &App, operation: &Operation, raised: &[Workload], error: DeployError) -> DeployError {
+    pub(super) async fn undo(
+        &self,
+        app: &App,
+        operation: &Operation,
+        raised: &[Workload],
+        error: DeployError,
+    ) -> DeployError {
         if let Err(refused) = self.0.rooms.store.fail(operation).await {
             tracing::error!(app.name = %app.name, error = %refused, "A failed change could not be recorded.");
             return error;

@@ -21,6 +21,7 @@ mod rules;
 mod schedule;
 mod slug;
 mod ssh_key;
+mod upgrade;
 mod workload;
 
 pub use account::{Email, User, UserId};
@@ -43,4 +44,5 @@ pub use rules::{Canonical, Rules};
 pub use schedule::{Overlap, Schedule, ScheduleId, SchedulePlan};
 pub use slug::{Slug, SlugDigest, SlugKind};
 pub use ssh_key::SshKey;
+pub use upgrade::{AppChange, ModuleChange, NodeUpgrade, NodeUpgradeState, Refusal, UpgradePlan, UpgradeScripts};
 pub use workload::{HealthCheck, Lifetime, Workload, WorkloadId};

@@ -126,6 +126,11 @@ impl ProcessType {
         Self("release".into())
     }
 
+    /// A replica in which a hot upgrade is tried, and that nobody visits.
+    pub fn rehearsal() -> Self {
+        Self("rehearsal".into())
+    }
+
     /// `run`: what a person's one-off jobs are called.
     pub fn run() -> Self {
         Self("run".into())

@@ -15,4 +15,6 @@ pub struct Push {
     pub clean: bool,
     /// Upgrade in place (`GIGALIXIR-HOT: true` or `-o hot`).
     pub hot: bool,
+    /// With a restart, if that cannot be (`GIGALIXIR-OR-RESTART: true` or `-o or-restart`).
+    pub or_restart: bool,
 }

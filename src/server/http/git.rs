@@ -117,7 +117,8 @@ async fn receive_pack(State(door): State<Door>, Path(repository): Path<String>, 
         Err(refused) => return refused,
     };
     let asks = |name| parts.headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-    let visit = Visit { app: app.clone(), by, clean: asks("gigalixir-clean"), hot: asks("gigalixir-hot") };
+    let (clean, hot, or_restart) = (asks("gigalixir-clean"), asks("gigalixir-hot"), asks("gigalixir-or-restart"));
+    let visit = Visit { app: app.clone(), by, clean, hot, or_restart };
     match door.receiver.push(visit, bytes(body), is_gzip(&parts.headers), door.deploys).await {
         Ok(stream) => answer("application/x-git-receive-pack-result", Body::from_stream(stream)),
         Err(error) => failed(&app, &error),

@@ -62,7 +62,8 @@ impl World {
         let ground = releases.blueprint(&app).await.unwrap();
         let blueprint = Blueprint { slug: Some((id, slug)), ..ground };
         let operation = releases.begin(app.id, Kind::Deploy, ME, None, &blueprint).await.unwrap();
-        let commit = Commit { formation: Formation::default(), retire: Vec::new(), resize: Vec::new() };
+        let commit =
+            Commit { formation: Formation::default(), retire: Vec::new(), resize: Vec::new(), renew: Vec::new() };
         store.commit(&operation, commit).await.unwrap();
         Self { store, releases, runtime: Arc::new(Memory::new()), app, folder }
     }

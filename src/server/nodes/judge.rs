@@ -20,6 +20,8 @@ pub enum Sight {
         name: String,
         /// The nodes that it is connected to, hidden ones not among them.
         sees: Vec<String>,
+        /// The version of the release that it runs, if it is one.
+        version: Option<String>,
     },
 }
 
@@ -47,12 +49,16 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// The names in an answer of `nodes()`, sorted.
-pub(super) fn names(answer: &Term) -> Vec<String> {
-    let Term::List(nodes) = answer else { return Vec::new() };
-    let mut names: Vec<_> = nodes.iter().map(Term::to_text).collect();
+/// The names in an answer of `nodes()`, sorted, and the version beside it.
+pub(super) fn looked(answer: &Term) -> (Vec<String>, Option<String>) {
+    let Term::Tuple(parts) = answer else { return (Vec::new(), None) };
+    let mut names: Vec<_> = match parts.first() {
+        Some(Term::List(nodes)) => nodes.iter().map(Term::to_text).collect(),
+        _ => Vec::new(),
+    };
     names.sort();
-    names
+    let version = parts.get(1).filter(|version| matches!(version, Term::Binary(_)));
+    (names, version.map(Term::to_text))
 }
 
 /// Whether any two of the nodes are connected.
@@ -74,7 +80,7 @@ pub(super) fn judge<'a>(
         Sight::OtherCookie => Some(Trouble::OtherCookie),
         Sight::Silent => Some(Trouble::Silent),
         Sight::Node { .. } if !clusters => None,
-        Sight::Node { name, sees } => {
+        Sight::Node { name, sees, .. } => {
             let missed: Vec<_> = all.iter().filter(|other| *other != name && !sees.contains(other)).cloned().collect();
             match missed.len() {
                 0 => None,
@@ -99,7 +105,7 @@ mod tests {
     use super::*;
 
     fn node(name: &str, sees: &[&str]) -> Sight {
-        Sight::Node { name: name.to_owned(), sees: sees.iter().map(|name| (*name).to_owned()).collect() }
+        Sight::Node { name: name.to_owned(), sees: sees.iter().map(|name| (*name).to_owned()).collect(), version: None }
     }
 
     fn judged(sights: &[Sight], clusters: bool) -> Vec<String> {

@@ -44,6 +44,13 @@ const FRESH: Duration = Duration::from_secs(2);
 /// A node with another cookie logs every refusal: it is not asked again before this, unless it is started anew.
 const COOKIE_AGAIN: Duration = Duration::from_mins(10);
 const AT_ONCE: usize = 32;
+/// Whom it sees, and at which version the application is that its release is named after: a node that was upgraded while it
+/// ran is at another one than it was booted with.
+const LOOK: &str = "{nodes(), try
+    {Name, _} = init:script_id(),
+    {ok, Version} = application:get_key(list_to_existing_atom(Name), vsn),
+    unicode:characters_to_binary(Version)
+  catch _:_ -> undefined end}.";
 
 /// Where nodes are, and who hears of them.
 #[async_trait]
@@ -174,12 +181,13 @@ impl Nodes {
         seen.at = Some(now);
     }
 
-    /// One replica's `nodes()`.
+    /// One replica's `nodes()`, and the version of the release that it runs.
     async fn ask(&self, replica: &Replica) -> Sight {
         let asking = async {
             let (mut beam, _) = self.greet(replica, PATIENCE).await?;
-            let nodes = beam.call("erlang", "nodes", Vec::new()).await?;
-            Ok::<_, Unmet>(Sight::Node { name: beam.name.clone(), sees: judge::names(&nodes) })
+            let answer = beam.evaluate(LOOK, &[]).await?;
+            let (sees, version) = judge::looked(&answer);
+            Ok::<_, Unmet>(Sight::Node { name: beam.name.clone(), sees, version })
         };
         match asking.await {
             Ok(sight) => sight,

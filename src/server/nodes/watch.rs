@@ -140,7 +140,7 @@ mod tests {
             run: String::new(),
             cookies: Vec::new(),
         };
-        let node = |n: u8, other: u8| Sight::Node { name: n.to_string(), sees: vec![other.to_string()] };
+        let node = |n: u8, other: u8| Sight::Node { name: n.to_string(), sees: vec![other.to_string()], version: None };
         let second = if silent { Sight::Silent } else { node(2, 1) };
         let sights = [(replica(1), node(1, 2)), (replica(2), second)];
         let sights = sights.into_iter().map(|(replica, sight)| (replica.name.clone(), (replica, sight))).collect();

@@ -28,6 +28,8 @@ pub struct Visit {
     pub clean: bool,
     /// `GIGALIXIR-HOT: true`.
     pub hot: bool,
+    /// `GIGALIXIR-OR-RESTART: true`.
+    pub or_restart: bool,
 }
 
 /// See [`Receiver::push`].
@@ -152,13 +154,16 @@ impl Session {
     }
 
     async fn deploy(&self, command: &Command, intake: &Arc<Intake>) -> Result<(), String> {
-        let (mut clean, mut hot) = (self.visit.clean, self.visit.hot);
+        let (mut clean, mut hot, mut or_restart) = (self.visit.clean, self.visit.hot, self.visit.or_restart);
         for option in &self.request.options {
             match option.as_str() {
                 "clean" => clean = true,
                 "hot" => hot = true,
+                "or-restart" => or_restart = true,
                 other => {
-                    let text = format!("Warning: the push option `{other}` means nothing here; `clean` and `hot` do.");
+                    let text = format!(
+                        "Warning: the push option `{other}` means nothing here; `clean`, `hot` and `or-restart` do."
+                    );
                     self.progress.line(text).await;
                 }
             }
@@ -178,6 +183,7 @@ impl Session {
             commit: command.new.to_string(),
             clean,
             hot,
+            or_restart,
         };
         self.deploys.deploy(push, source, &self.progress).await
     }

@@ -116,6 +116,12 @@ impl Runtime for Memory {
             let key = (workload.id.clone(), index);
             instances.entry(key).or_insert_with(|| self.start(workload, index));
         }
+        for instance in
+            instances.values_mut().filter(|one| one.workload == workload.id && one.release != workload.release)
+        {
+            instance.release = workload.release;
+            self.tell(InstanceEvent::Changed(instance.clone()));
+        }
         let surplus: Vec<_> =
             instances.keys().filter(|(id, index)| *id == workload.id && *index > workload.replicas).cloned().collect();
         for key in surplus.into_iter().rev() {

@@ -33,7 +33,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Makes exactly `workload.replicas` instances of this generation exist, starting or stopping as needed; surplus
     /// instances go highest index first. Idempotent. Returns when the wish is durable and the instances are on their
-    /// way, not when they are ready. A generation's slug, command and environment never change between calls.
+    /// way, not when they are ready.
+    ///
+    /// A generation's command, size and health check never change between calls; its slug, environment and release may.
+    /// Instances that run go on as they are and are of the new release from then on (somebody has brought it to them
+    /// while they ran); whatever is started from then on, or started anew, is started with the new ones.
     ///
     /// An instance that runs once ([`Lifetime::Once`](super::domain::Lifetime)) is never started anew, whatever ends it;
     /// its end is told after all it said was handed on, and kept until it is removed.

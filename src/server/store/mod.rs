@@ -29,6 +29,7 @@ mod slugs;
 mod ssh_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+mod upgrades;
 mod usage;
 mod workloads;
 
@@ -50,6 +51,7 @@ pub use releases::{NewRelease, StoredRelease};
 pub use signups::{CodeCheck, Finish, NewSignup, Signup, SignupsRule};
 pub use slugs::SlugId;
 pub use ssh_keys::StoredSshKey;
+pub use upgrades::OpenUpgrade;
 pub use usage::{Meter, Settlement, Used};
 pub use workloads::{StoredWorkload, WorkloadState};
 

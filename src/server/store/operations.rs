@@ -10,7 +10,7 @@ use super::activity::record;
 use super::releases::{insert, set_state};
 use super::rows::{parsed, taken, to_json};
 use super::schedules::follow_code;
-use super::{NewRelease, Store, StoreError};
+use super::{NewRelease, Store, StoreError, StoredWorkload};
 
 /// An operation's row; the generation of the workloads it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +72,8 @@ pub struct Commit {
     pub retire: Vec<(ProcessType, i64)>,
     /// Standing generations that get another number of replicas.
     pub resize: Vec<(ProcessType, i64, u32)>,
+    /// Standing generations whose wish is another from now on: their running instances were brought there.
+    pub renew: Vec<StoredWorkload>,
 }
 
 impl Store {
@@ -213,6 +215,18 @@ fn change_workloads(tx: &Transaction<'_>, operation: &Operation, commit: &Commit
             params![app, process.as_str(), generation, replicas],
         )?;
     }
+    for workload in &commit.renew {
+        tx.execute(
+            "UPDATE workloads SET digest = ?4, spec = ?5 WHERE app = ?1 AND process = ?2 AND generation = ?3",
+            params![
+                app,
+                workload.id.process.as_str(),
+                workload.id.generation,
+                workload.digest.as_str(),
+                workload.sealed_spec
+            ],
+        )?;
+    }
     Ok(())
 }
 
@@ -294,7 +308,7 @@ mod tests {
     }
 
     fn commit(formation: Formation) -> Commit {
-        Commit { formation, retire: Vec::new(), resize: Vec::new() }
+        Commit { formation, retire: Vec::new(), resize: Vec::new(), renew: Vec::new() }
     }
 
     fn row(app: AppId, operation: &Operation, digest: &str) -> StoredWorkload {

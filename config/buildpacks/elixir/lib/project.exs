@@ -25,6 +25,7 @@ facts = [
   assets: Keyword.has_key?(config[:aliases] || [], :"assets.deploy"),
   releases: Enum.join(releases, " "),
   default_release: config[:default_release],
+  apps: Enum.map_join(Mix.Project.apps_paths() || %{config[:app] => "."}, " ", &elem(&1, 0)),
   app: config[:app]
 ]
 

@@ -19,13 +19,34 @@ make_release() {
     "Leave \`path:\` out of the release in mix.exs."
   version=$(cut -d ' ' -f 2 "$tree/releases/start_erl.data")
 
+  add_appups "$tree"
   add_procfile "$tree"
   include_files "$tree"
   mkdir -p "$out"
   tar --sort=name --mtime='2000-01-01 00:00:00Z' --owner=0 --group=0 --numeric-owner --format=gnu \
     -C "$tree" -cf - . | gzip -1 --no-name >"$out/$release_name-$version.tar.gz"
-  echo '{"distillery":{"eval":"elixir","rpc":"no_print","start_command":"start","remote_command":"remote"}}' \
-    >"$out/capabilities"
+  printf '{"distillery":%s,"apps":[%s]}\n' \
+    '{"eval":"elixir","rpc":"no_print","start_command":"start","remote_command":"remote"}' \
+    "$(own_apps)" >"$out/capabilities"
+}
+
+# The project's own applications, as JSON strings: a hot upgrade knows them from dependencies.
+own_apps() {
+  local names
+  read -r -a names <<<"${project[apps]:-}"
+  ((${#names[@]} == 0)) || printf '"%s"\n' "${names[@]}" | paste -sd ,
+}
+
+# rel/appups/NAME.appup goes to the application it is named after, where hot upgrades look for it.
+add_appups() {
+  local appup name ebin
+  for appup in rel/appups/*.appup; do
+    [[ -f $appup ]] || continue
+    name=${appup##*/}
+    ebin=$(compgen -G "$1/lib/${name%.appup}-[0-9]*/ebin") ||
+      fail "$appup is for an application that the release does not have."
+    cp "$appup" "$ebin/$name"
+  done
 }
 
 # The release's own (rel/overlays/Procfile) before the repository's before the default.

@@ -57,6 +57,7 @@ impl World {
             runtime: self.runtime.clone(),
             drains: self.gate.clone(),
             log: self.log.clone(),
+            plans: crate::server::hot::testing::plans(&self.store, folder),
         };
         let settings = Settings {
             health_timeout: Duration::from_millis(200),
@@ -73,7 +74,14 @@ impl World {
     async fn push(&self, deployer: &Deployer, procfile: &str) -> Result<Deployed, DeployError> {
         let slug = slug(procfile);
         let id = self.store.record_slug(self.app.id, slug.clone()).await.unwrap();
-        let deploy = Deploy { app: self.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit: None };
+        let deploy = Deploy {
+            app: self.app.id,
+            slug: (id, slug),
+            by: ME.to_owned(),
+            push: None,
+            before_commit: None,
+            hot: None,
+        };
         deployer.deploy(deploy, &Progress::silent()).await
     }
 

@@ -26,8 +26,8 @@ impl Asked {
         let (app, me) = (world.app.id, ME.to_owned());
         match self {
             Self::Deploy => world.push(server, "web: serve 3").await.map(drop),
-            Self::Rollback => server.rollback(app, Target::Previous, me).await.map(drop),
-            Self::Config => server.set_config(app, vars(&[("A", "3")]), false, me).await.map(drop),
+            Self::Rollback => server.rollback(app, Target::Previous, RollbackBy::Restart, me).await.map(drop),
+            Self::Config => server.set_config(app, vars(&[("A", "3")]), Effect::Restart, me).await.map(drop),
             Self::Restart => server.restart(app, me).await,
             Self::Resize => server.scale(app, counts(&[("web", 2)]), Some(Size::from_milli(900)), me).await.map(drop),
         }
@@ -41,7 +41,7 @@ impl Asked {
 async fn two_releases() -> World {
     let world = World::new().await;
     let server = world.server().await;
-    server.set_config(world.app.id, vars(&[("A", "1")]), false, ME.to_owned()).await.unwrap();
+    server.set_config(world.app.id, vars(&[("A", "1")]), Effect::Restart, ME.to_owned()).await.unwrap();
     world.push(&server, "web: serve 1").await.unwrap();
     world.push(&server, "web: serve 2").await.unwrap();
     world.check_invariants(&server).await;
@@ -167,6 +167,7 @@ async fn a_push_that_was_committed_moves_its_ref() {
         by: ME.to_owned(),
         push: Some(push.clone()),
         before_commit: None,
+        hot: None,
     };
     die_at(Some("deploy.swapped"));
     let _ = server.deploy(deploy, &Progress::silent()).await;

@@ -69,7 +69,7 @@ async fn who_never_listens_is_given_up() {
     assert_eq!(world.shown(&server).await, "NothingDeployed | ");
     // An app may ask for another patience and another check.
     let wanted = vars(&[(HEALTH_TIMEOUT, "1"), (HEALTH_PATH, "/up")]);
-    server.set_config(world.app.id, wanted, false, ME.to_owned()).await.unwrap();
+    server.set_config(world.app.id, wanted, Effect::Restart, ME.to_owned()).await.unwrap();
     let error = world.push(&server, "web: hang").await.unwrap_err();
     assert_eq!(error.to_string(), "`web` did not answer GET /up with 200 to 399 within 1 second");
 }
@@ -81,7 +81,8 @@ async fn who_goes_away_cancels_until_the_commit() {
     let (progress, listener) = Progress::channel();
     let slug = slug("web: hang");
     let id = world.store.record_slug(world.app.id, slug.clone()).await.unwrap();
-    let deploy = Deploy { app: world.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit: None };
+    let deploy =
+        Deploy { app: world.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit: None, hot: None };
     let leave = async {
         eventually(|| async { !world.runtime.instances().await.unwrap().is_empty() }).await;
         drop(listener);
@@ -100,7 +101,8 @@ async fn what_cannot_be_kept_is_not_committed() {
     let slug = slug("web: serve 2");
     let id = world.store.record_slug(world.app.id, slug.clone()).await.unwrap();
     let before_commit: Option<BeforeCommit> = Some(Box::pin(async { Err("the disk is full".to_owned()) }));
-    let deploy = Deploy { app: world.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit };
+    let deploy =
+        Deploy { app: world.app.id, slug: (id, slug), by: ME.to_owned(), push: None, before_commit, hot: None };
     let refused = server.deploy(deploy, &Progress::silent()).await;
     assert!(matches!(refused, Err(DeployError::Source(_))), "{refused:?}");
     world.check_invariants(&server).await;
@@ -137,18 +139,18 @@ async fn a_replica_that_crashes_gets_no_visitors_until_it_is_back() {
 async fn config_makes_releases_and_restarts_unless_told_not_to() {
     let world = World::new().await;
     let server = world.server().await;
-    let set = |name, value, avoid| server.set_config(world.app.id, vars(&[(name, value)]), avoid, ME.to_owned());
-    set("A", "1", false).await.unwrap();
+    let set = |name, value, effect| server.set_config(world.app.id, vars(&[(name, value)]), effect, ME.to_owned());
+    set("A", "1", Effect::Restart).await.unwrap();
     assert_eq!(world.shown(&server).await, "NothingDeployed | ", "no code, nothing runs");
     world.push(&server, "web: serve").await.unwrap();
-    set("B", "2", true).await.unwrap();
+    set("B", "2", Effect::Later).await.unwrap();
     assert_eq!(world.shown(&server).await, "shop-web-2-1 | web.1@v2", "the old replica stays");
     assert_eq!(world.releases.config(world.app.id).await.unwrap(), config_of(&[("A", "1"), ("B", "2")]));
-    assert!(set("B", "2", false).await.unwrap().is_none(), "nothing changes, nothing happens");
+    assert!(set("B", "2", Effect::Restart).await.unwrap().is_none(), "nothing changes, nothing happens");
     server.restart(world.app.id, ME.to_owned()).await.unwrap();
     world.check_invariants(&server).await;
     assert_eq!(world.shown(&server).await, "shop-web-4-1 | web.1@v3");
-    server.unset_config(world.app.id, vec!["A".to_owned()], false, ME.to_owned()).await.unwrap();
+    server.unset_config(world.app.id, vec!["A".to_owned()], Effect::Restart, ME.to_owned()).await.unwrap();
     world.check_invariants(&server).await;
     assert_eq!(world.shown(&server).await, "shop-web-5-1 | web.1@v4");
     let summaries: Vec<_> =
@@ -162,7 +164,8 @@ async fn config_makes_releases_and_restarts_unless_told_not_to() {
 async fn a_config_that_breaks_the_app_is_not_kept() {
     let world = World::new().await;
     let server = world.server().await;
-    let wrong = server.set_config(world.app.id, vars(&[(HEALTH_PATH, "no path")]), false, ME.to_owned()).await;
+    let wrong =
+        server.set_config(world.app.id, vars(&[(HEALTH_PATH, "no path")]), Effect::Restart, ME.to_owned()).await;
     assert!(matches!(wrong, Err(DeployError::Invalid(_))), "{wrong:?}");
     assert_eq!(world.states().await, "", "found before anything was recorded");
     assert_eq!(world.releases.config(world.app.id).await.unwrap(), config_of(&[]));
@@ -172,15 +175,18 @@ async fn a_config_that_breaks_the_app_is_not_kept() {
 async fn a_rollback_restores_code_config_and_formation() {
     let world = World::new().await;
     let server = world.server().await;
-    server.set_config(world.app.id, vars(&[("A", "old")]), false, ME.to_owned()).await.unwrap();
+    server.set_config(world.app.id, vars(&[("A", "old")]), Effect::Restart, ME.to_owned()).await.unwrap();
     world.push(&server, "web: serve 1").await.unwrap();
     let size = Some(Size::from_milli(700));
     server.scale(world.app.id, counts(&[("web", 3)]), size, ME.to_owned()).await.unwrap();
-    server.set_config(world.app.id, vars(&[("A", "new")]), false, ME.to_owned()).await.unwrap();
+    server.set_config(world.app.id, vars(&[("A", "new")]), Effect::Restart, ME.to_owned()).await.unwrap();
     world.push(&server, "web: serve 2").await.unwrap();
     server.scale(world.app.id, counts(&[("web", 1)]), Some(Size::from_milli(500)), ME.to_owned()).await.unwrap();
 
-    let back = server.rollback(world.app.id, Target::Version(ReleaseVersion(2)), ME.to_owned()).await.unwrap();
+    let back = server
+        .rollback(world.app.id, Target::Version(ReleaseVersion(2)), RollbackBy::Restart, ME.to_owned())
+        .await
+        .unwrap();
     assert_eq!(back.version, ReleaseVersion(5));
     world.check_invariants(&server).await;
     let live = world.releases.live(world.app.id).await.unwrap().unwrap();
@@ -193,11 +199,13 @@ async fn a_rollback_restores_code_config_and_formation() {
     assert_eq!(instances.len(), 3);
 
     let id = world.releases.list(world.app.id).await.unwrap()[1].rollback_id;
-    let back = server.rollback(world.app.id, Target::Id(id), ME.to_owned()).await.unwrap();
+    let back = server.rollback(world.app.id, Target::Id(id), RollbackBy::Restart, ME.to_owned()).await.unwrap();
     assert_eq!(world.store.release(world.app.id, back.version).await.unwrap().summary, "Rollback to v4.");
-    let none = server.rollback(world.app.id, Target::Version(ReleaseVersion(1)), ME.to_owned()).await;
+    let none =
+        server.rollback(world.app.id, Target::Version(ReleaseVersion(1)), RollbackBy::Restart, ME.to_owned()).await;
     assert!(matches!(none, Err(DeployError::Release(ReleaseError::NoCode(_)))), "{none:?}");
-    let none = server.rollback(world.app.id, Target::Version(ReleaseVersion(77)), ME.to_owned()).await;
+    let none =
+        server.rollback(world.app.id, Target::Version(ReleaseVersion(77)), RollbackBy::Restart, ME.to_owned()).await;
     assert!(matches!(none, Err(DeployError::Release(ReleaseError::NoSuchRelease))), "{none:?}");
 }
 
@@ -205,7 +213,7 @@ async fn a_rollback_restores_code_config_and_formation() {
 async fn the_previous_release_is_the_last_one_that_was_live() {
     let world = World::new().await;
     let server = world.server().await;
-    let previous = || server.rollback(world.app.id, Target::Previous, ME.to_owned());
+    let previous = || server.rollback(world.app.id, Target::Previous, RollbackBy::Restart, ME.to_owned());
     assert!(matches!(previous().await, Err(DeployError::Release(ReleaseError::NothingBefore))));
     world.push(&server, "web: serve 1").await.unwrap();
     world.push(&server, "web: serve 2").await.unwrap();

@@ -95,6 +95,7 @@ impl Platform {
         let releases = Releases::new(store.clone(), Arc::new(seals), Keep::default());
         let runtime = Arc::new(Memory::new());
         let jobs = crate::server::jobs::testing::jobs(&store, &releases, runtime.clone(), folder.path()).await;
+        let plans = crate::server::hot::testing::plans(&store, folder.path());
         let rooms = deployer::Rooms {
             store: store.clone(),
             releases: releases.clone(),
@@ -102,6 +103,7 @@ impl Platform {
             drains: Arc::new(NobodyVisits),
             log: Arc::new(AppLogs(logs.clone())),
             jobs: jobs.clone(),
+            plans: plans.clone(),
         };
         let deployer = Deployer::new(rooms, deployer::Settings::new(domain.clone()));
         deployer.recover().await.unwrap();
@@ -125,6 +127,7 @@ impl Platform {
                 logs: logs.clone(),
             })),
             jobs,
+            plans,
             logs: logs.clone(),
             drains: Drains::start(store.clone(), sealer.clone(), logs.clone(), drains).await.unwrap(),
             repositories: Arc::new(Folders(repositories.clone())),
@@ -259,7 +262,8 @@ impl Platform {
             schedules: Vec::new(),
         };
         let id = self.store.record_slug(app.id, slug.clone()).await.unwrap();
-        let deploy = Deploy { app: app.id, slug: (id, slug), by: ANN.to_owned(), push: None, before_commit: None };
+        let deploy =
+            Deploy { app: app.id, slug: (id, slug), by: ANN.to_owned(), push: None, before_commit: None, hot: None };
         self.deployer.deploy(deploy, &Progress::silent()).await.unwrap();
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Generation {
 struct Attended {
     name: String,
     stop: watch::Sender<Option<Duration>>,
+    /// What it shall be from its next start on.
+    wish: watch::Sender<Workload>,
 }
 
 impl Generation {
@@ -102,6 +104,15 @@ impl Generation {
         while let Some(last) = self.replicas.last_entry().filter(|last| *last.key() > workload.replicas) {
             last.remove().stop.send_replace(Some(GRACE));
         }
+        for replica in self.replicas.values() {
+            replica.wish.send_if_modified(|wish| {
+                let other = wish.release != workload.release || wish.slug != workload.slug;
+                if other {
+                    *wish = workload.clone();
+                }
+                other
+            });
+        }
         for index in 1..=workload.replicas {
             if !self.replicas.contains_key(&index) {
                 let lease = self.shared.networks.lease(&workload.id.app).await?;
@@ -128,9 +139,10 @@ impl Generation {
     fn watch(&mut self, workload: &Workload, place: Place, found: Option<Found>) -> (Attended, oneshot::Receiver<()>) {
         let name = place.name.clone();
         let (stop, stopping) = watch::channel(None);
-        let (replica, settling) = Replica::new(self.shared.clone(), workload.clone(), place, stopping);
+        let (wish, wished) = watch::channel(workload.clone());
+        let (replica, settling) = Replica::new(self.shared.clone(), wished, place, stopping);
         self.tasks.spawn(self.shared.tasks.track_future(replica.attend(found)));
-        (Attended { name, stop }, settling)
+        (Attended { name, stop, wish }, settling)
     }
 
     async fn remove(&mut self, grace: Duration) -> Result<(), RuntimeError> {

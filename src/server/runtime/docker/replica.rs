@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream;
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -38,6 +38,7 @@ type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send + Sync>>
 pub(super) struct Replica {
     shared: Arc<Shared>,
     workload: Workload,
+    wish: watch::Receiver<Workload>,
     lease: Lease,
     instance: Instance,
     stop: Stop,
@@ -57,10 +58,11 @@ impl Replica {
     /// A replica, which becomes known at once, as starting. The answer tells when it is known how it is.
     pub(super) fn new(
         shared: Arc<Shared>,
-        workload: Workload,
+        mut wish: watch::Receiver<Workload>,
         place: Place,
         stop: Stop,
     ) -> (Self, oneshot::Receiver<()>) {
+        let workload = wish.borrow_and_update().clone();
         let instance = Instance {
             name: place.name,
             workload: workload.id.clone(),
@@ -77,7 +79,7 @@ impl Replica {
         shared.roster.changed(&instance);
         let (settled, settling) = oneshot::channel();
         let lease = place.lease;
-        (Self { shared, workload, lease, instance, stop, settled: Some(settled), readiness: None }, settling)
+        (Self { shared, workload, wish, lease, instance, stop, settled: Some(settled), readiness: None }, settling)
     }
 
     /// Keeps it running until it is told to stop, then frees all it had. `found` is its container, if it has one.
@@ -123,6 +125,7 @@ impl Replica {
             self.instance.last_exit = last;
             return Ok(found.id);
         }
+        self.renew();
         self.instance.started_at = None;
         self.turn(InstanceState::Starting);
         let engine = &self.shared.engine;
@@ -137,6 +140,12 @@ impl Replica {
         whole.map_err(|source| RuntimeError::Io { context: "reading the slug".to_owned(), source })?;
         engine.start(&container).await?;
         Ok(container)
+    }
+
+    /// Is another release from now on, and boots it from the next start on.
+    fn renew(&mut self) {
+        self.workload = self.wish.borrow_and_update().clone();
+        self.instance.release = self.workload.release;
     }
 
     fn body(&self) -> Result<bollard::models::ContainerCreateBody, RuntimeError> {
@@ -169,7 +178,7 @@ impl Replica {
         }
         self.turn(InstanceState::Starting);
         self.ask();
-        let mut stop = self.stop.clone();
+        let (mut stop, mut wish) = (self.stop.clone(), self.wish.clone());
         let mut deadline: Option<Instant> = None;
         let limit = self.limit();
         let mut timed_out = false;
@@ -178,6 +187,10 @@ impl Replica {
             tokio::select! {
                 exit = &mut ended => break exit,
                 address = ready(&mut self.readiness) => self.turn_at(InstanceState::Ready, address),
+                Ok(()) = wish.changed() => {
+                    self.renew();
+                    self.shared.roster.changed(&self.instance);
+                }
                 grace = stop::told(&mut stop), if deadline.is_none() => {
                     self.turn(InstanceState::Stopping);
                     deadline = Some(Instant::now() + grace);

@@ -10,7 +10,7 @@
 //!     state.json                             the shim's last word: restarts, last exit
 //!     stopping                               it was told to end
 //!     log.N, acknowledged                    its output from line N on, and how far the server has taken it
-//!     slug                                   a second link to the archive, so that no sweep takes it away
+//!     slug-DIGEST                            a second link to the archive, so that no sweep takes it away
 //!     app/ tmp/ etc/ entrypoint directory/   what the sandbox shows
 //! ```
 //!
@@ -27,7 +27,7 @@ pub(super) use super::super::files::*;
 use super::directory::Membership;
 use crate::server::confine::Limits;
 use crate::server::confine::enter::Limit;
-use crate::server::domain::{Lifetime, ProcessType, Size};
+use crate::server::domain::{Lifetime, ProcessType, Size, SlugDigest};
 
 pub(super) const WORKLOAD: &str = "workload.json";
 pub(super) const SPEC: &str = "spec.json";
@@ -35,11 +35,11 @@ pub(super) const STATE: &str = "state.json";
 pub(super) const LOCK: &str = "lock";
 pub(super) const CONTROL: &str = "control";
 pub(super) const STOPPING: &str = "stopping";
-pub(super) const SLUG: &str = "slug";
+const SLUG: &str = "slug";
 
 const OPEN_FILES: u64 = 65_536;
 
-/// What a shim runs. Complete: a shim reads nothing else.
+/// What a shim runs. Complete: a shim reads nothing else, and this again before each run.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Spec {
     /// The replica's name.
@@ -57,6 +57,9 @@ pub(super) struct Spec {
     pub(super) lifetime: Lifetime,
     /// The whole environment. Secret.
     pub(super) env: BTreeMap<String, String>,
+    /// What it runs. `None`: made by an earlier version.
+    #[serde(default)]
+    pub(super) digest: Option<SlugDigest>,
     /// Its number on this machine: the port it is given, and what its address is made of.
     pub(super) slot: u16,
     /// The port of its own `epmd`.
@@ -77,6 +80,11 @@ impl Spec {
     /// `web.1`
     pub(super) fn label(&self) -> String {
         format!("{}.{}", self.process, self.index)
+    }
+
+    /// The archive's link in its folder.
+    pub(super) fn slug(&self) -> String {
+        self.digest.as_ref().map_or_else(|| SLUG.to_owned(), slug_link)
     }
 
     /// How long its process may run, if it runs once.
@@ -106,6 +114,11 @@ impl Spec {
     pub(super) fn ip(&self) -> IpAddr {
         address_of(self.slot)
     }
+}
+
+/// What the link to an archive is called: another one for each, so that the spec that names it changes both at once.
+pub(super) fn slug_link(digest: &SlugDigest) -> String {
+    format!("{SLUG}-{digest}")
 }
 
 /// The loopback address that belongs to a slot.

@@ -14,12 +14,12 @@ use super::super::RuntimeError;
 use super::super::generations::Order;
 use super::super::spec::{self, Place};
 use super::erlang;
-use super::folder::{self, SLUG, SPEC, STOPPING, Spec, WORKLOAD};
+use super::folder::{self, SPEC, STOPPING, Spec, WORKLOAD};
 use super::link;
 use super::replica::Replica;
 use super::shared::Shared;
 use crate::server::confine::Limits;
-use crate::server::domain::{HealthCheck, Lifetime, ReleaseVersion, Workload, WorkloadId};
+use crate::server::domain::{HealthCheck, Lifetime, ReleaseVersion, SlugDigest, Workload, WorkloadId};
 
 /// For replicas that go because fewer are wished, or that nobody wishes any more.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
@@ -38,6 +38,17 @@ pub(super) struct Generation {
 struct Attended {
     name: String,
     stop: watch::Sender<Option<Duration>>,
+    /// What it shall be from its next start on.
+    renewal: watch::Sender<Option<Renewal>>,
+    /// What it was last told to be.
+    release: ReleaseVersion,
+    digest: Option<SlugDigest>,
+}
+
+impl Attended {
+    fn differs(&self, workload: &Workload) -> bool {
+        self.release != workload.release || self.digest.as_ref().is_some_and(|digest| *digest != workload.slug)
+    }
 }
 
 impl Generation {
@@ -104,10 +115,14 @@ impl Generation {
             last.remove().stop.send_replace(Some(GRACE));
         }
         let missing: Vec<u32> = (1..=workload.replicas).filter(|index| !self.replicas.contains_key(index)).collect();
-        if missing.is_empty() {
+        if missing.is_empty() && !self.replicas.values().any(|replica| replica.differs(workload)) {
             return Ok(());
         }
         let slug = self.shared.slugs.local_path(&workload.slug).await?;
+        for replica in self.replicas.values_mut().filter(|replica| replica.differs(workload)) {
+            replica.renewal.send_replace(Some(Renewal { workload: workload.clone(), slug: slug.clone() }));
+            (replica.release, replica.digest) = (workload.release, Some(workload.slug.clone()));
+        }
         for index in missing {
             let (shared, dir, slug, copy) = (self.shared.clone(), self.dir.clone(), slug.clone(), workload.clone());
             let made = blocking("making a replica", move || make(&shared, &dir, &slug, &copy, index)).await?;
@@ -144,16 +159,17 @@ impl Generation {
         spec: Spec,
         workload: Option<&Workload>,
     ) -> io::Result<(u32, Attended, oneshot::Receiver<()>)> {
-        let (index, name) = (spec.index, spec.name.clone());
+        let (index, name, digest) = (spec.index, spec.name.clone(), spec.digest.clone());
         let (stop, stopping) = watch::channel(None);
+        let (renewal, renewed) = watch::channel(None);
         // What nobody wishes any more is only here to be stopped.
         let (release, health) = workload.map_or((ReleaseVersion(0), HealthCheck::Uptime(Duration::MAX)), |workload| {
             (workload.release, workload.health.clone())
         });
         let about = (self.id.clone(), release, health);
-        let (replica, settling) = Replica::new(self.shared.clone(), dir, spec, about, stopping)?;
+        let (replica, settling) = Replica::new(self.shared.clone(), dir, spec, about, (stopping, renewed))?;
         self.tasks.spawn(self.shared.tasks.track_future(replica.attend()));
-        Ok((index, Attended { name, stop }, settling))
+        Ok((index, Attended { name, stop, renewal, release, digest }, settling))
     }
 
     pub(super) async fn remove(&mut self, grace: Duration) -> Result<(), RuntimeError> {
@@ -175,16 +191,64 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
     let dir = dir.join(&name);
     folder::make(&dir)?;
     // A link costs nothing; where the slug lies on another file system it has to be copied.
-    fs::hard_link(slug, dir.join(SLUG)).or_else(|_| fs::copy(slug, dir.join(SLUG)).map(drop))?;
+    link(slug, &dir.join(folder::slug_link(&workload.slug)))?;
     let slot = shared.slots.take()?;
-    let ip = folder::address_of(slot);
-    let place = Place { name: &name, index, ip, port: slot };
     let epmd_port = shared.slots.take()?;
     let dist_port = shared.dist_ports.of(&workload.id.app)?;
+    let spec = spec_of(shared, workload, index, name, (slot, epmd_port, dist_port));
+    folder::write_json(&dir.join(SPEC), &spec, false)?;
+    Ok((dir, spec))
+}
+
+/// The slug into a replica's folder.
+fn link(slug: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(slug, to).or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Ok(()),
+        _ => fs::copy(slug, to).map(drop),
+    })
+}
+
+/// What a replica shall be from its next start on.
+#[derive(Debug, Clone)]
+pub(super) struct Renewal {
+    workload: Workload,
+    /// The archive.
+    slug: PathBuf,
+}
+
+impl Renewal {
+    /// The release that the replica is of from now on.
+    pub(super) fn release(&self) -> ReleaseVersion {
+        self.workload.release
+    }
+
+    /// Brings it into the folder of the replica that is `old`: the archive first, then the spec that names it.
+    pub(super) fn bring(&self, shared: &Shared, dir: &Path, old: &Spec) -> io::Result<Spec> {
+        let ports = (old.slot, old.epmd_port, old.dist_port.unwrap_or_default());
+        let spec = spec_of(shared, &self.workload, old.index, old.name.clone(), ports);
+        let spec = Spec { cgroup: old.cgroup.clone(), dist_port: old.dist_port, ..spec };
+        link(&self.slug, &dir.join(spec.slug()))?;
+        folder::write_json(&dir.join(SPEC), &spec, false)?;
+        if old.slug() != spec.slug() {
+            folder::remove_file(&dir.join(old.slug()))?;
+        }
+        Ok(spec)
+    }
+}
+
+fn spec_of(
+    shared: &Shared,
+    workload: &Workload,
+    index: u32,
+    name: String,
+    (slot, epmd_port, dist_port): (u16, u16, u16),
+) -> Spec {
+    let ip = folder::address_of(slot);
+    let place = Place { name: &name, index, ip, port: slot };
     let mut env = erlang::environment(&workload.env, ip, epmd_port, dist_port);
     let directory = shared.directory.as_ref().map(|directory| directory.membership(&workload.id.app, &mut env));
     let workload = &Workload { env, ..workload.clone() };
-    let spec = Spec {
+    Spec {
         process: workload.id.process.clone(),
         index,
         command: workload.command.clone(),
@@ -201,10 +265,9 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
             cpu_milli: Some(workload.size.cpu_milli()),
             pids: Some(PIDS_PER_GB * workload.size.milli().div_ceil(1000).max(1)),
         },
+        digest: Some(workload.slug.clone()),
         name,
-    };
-    folder::write_json(&dir.join(SPEC), &spec, false)?;
-    Ok((dir, spec))
+    }
 }
 
 fn io_error(context: &'static str) -> impl FnOnce(io::Error) -> RuntimeError {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::super::health;
 use super::folder::{self, SPEC, STOPPING, Spec};
+use super::generation::Renewal;
 use super::link::{self, Link};
 use super::output::Output;
 use super::protocol::{Order, Phase, State, Word};
@@ -38,6 +39,7 @@ pub(super) struct Replica {
     instance: Instance,
     output: Output,
     stop: Stop,
+    renewal: watch::Receiver<Option<Renewal>>,
     /// Dropped as soon as it is known how the replica is.
     settled: Option<oneshot::Sender<()>>,
     readiness: Option<Readiness>,
@@ -51,7 +53,7 @@ impl Replica {
         dir: PathBuf,
         spec: Spec,
         (workload, release, health): (WorkloadId, ReleaseVersion, HealthCheck),
-        stop: Stop,
+        (stop, renewal): (Stop, watch::Receiver<Option<Renewal>>),
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         shared.slots.claim(spec.slot);
         shared.slots.claim(spec.epmd_port);
@@ -77,7 +79,8 @@ impl Replica {
         shared.roster.changed(&instance);
         let (settled, settling) = oneshot::channel();
         let (settled, readiness) = (Some(settled), None);
-        let replica = Self { shared, dir, spec, health, instance, output, stop, settled, readiness, stopped: false };
+        let stopped = false;
+        let replica = Self { shared, dir, spec, health, instance, output, stop, renewal, settled, readiness, stopped };
         Ok((replica, settling))
     }
 
@@ -114,6 +117,9 @@ impl Replica {
 
     /// From a connection to its end.
     async fn session(&mut self) -> io::Result<()> {
+        if self.renewal.has_changed().unwrap_or(false) {
+            self.renew().await?;
+        }
         if let Some(lock) = link::lock(&self.dir)? {
             if self.stop.borrow().is_some() {
                 self.stopped = true;
@@ -123,7 +129,7 @@ impl Replica {
             link::give_birth(&self.shared.program, &self.dir, lock)?;
         }
         let mut link = Link::connect(&self.dir).await?;
-        let mut stop = self.stop.clone();
+        let (mut stop, mut renewal) = (self.stop.clone(), self.renewal.clone());
         let mut deadline: Option<Instant> = None;
         while !self.stopped {
             tokio::select! {
@@ -138,6 +144,7 @@ impl Replica {
                 },
                 address = ready(&mut self.readiness) => self.turn_at(InstanceState::Ready, address),
                 () = self.output.hand_on() => {}
+                Ok(()) = renewal.changed() => self.renew().await?,
                 grace = stop::told(&mut stop), if deadline.is_none() => {
                     deadline = Some(Instant::now() + grace + MARGIN);
                     std::fs::write(self.dir.join(STOPPING), "")?;
@@ -148,6 +155,17 @@ impl Replica {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Is another release from now on, and boots it from the next start on.
+    async fn renew(&mut self) -> io::Result<()> {
+        let Some(renewal) = self.renewal.borrow_and_update().clone() else { return Ok(()) };
+        let (shared, dir, old, release) = (self.shared.clone(), self.dir.clone(), self.spec.clone(), renewal.release());
+        let brought = tokio::task::spawn_blocking(move || renewal.bring(&shared, &dir, &old)).await;
+        self.spec = brought.map_err(io::Error::other)??;
+        self.instance.release = release;
+        self.shared.roster.changed(&self.instance);
         Ok(())
     }
 

@@ -173,6 +173,7 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/api/apps/{app}/status", json!(null), Viewer),
         ("GET", "/api/apps/{app}/releases", json!(null), Viewer),
         ("GET", "/api/apps/{app}/releases/{which}", json!(null), Viewer),
+        ("GET", "/api/apps/{app}/releases/{which}/upgrade-plan/{to}", json!(null), Viewer),
         ("GET", "/api/apps/{app}/logs", json!(null), Viewer),
         ("GET", "/api/apps/{app}/domains", json!(null), Viewer),
         ("GET", "/api/apps/{app}/permissions", json!(null), Viewer),

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
-use super::super::folder::SLUG;
+use super::super::folder::{self, SPEC};
 use super::super::protocol::Phase;
 use super::lines::Lines;
 use super::{Shim, processes, sandbox, unpack};
@@ -58,7 +58,11 @@ impl Shim {
     /// `None` when it was told to end while it was being made.
     async fn start(&mut self) -> io::Result<Option<(Child, pipe::Receiver)>> {
         self.change(|state| (state.phase, state.started_at) = (Phase::Making, Some(Timestamp::now())));
-        let (slug, app) = (self.dir.join(SLUG), self.dir.join("app"));
+        // What it shall be may have become another while it ran.
+        if let Ok(spec) = folder::read_json(&self.dir.join(SPEC)) {
+            self.spec = spec;
+        }
+        let (slug, app) = (self.dir.join(self.spec.slug()), self.dir.join("app"));
         tokio::task::spawn_blocking(move || unpack::unpack(&slug, &app)).await.map_err(io::Error::other)??;
         if self.stop.borrow().is_some() {
             return Ok(None);

@@ -1,0 +1,17 @@
+defmodule Tally.MixProject do
+  use Mix.Project
+
+  def project do
+    [
+      app: :tally,
+      version: "0.4.0",
+      elixir: "~> 1.14",
+      start_permanent: Mix.env() == :prod,
+      releases: [tally: [include_executables_for: [:unix]]]
+    ]
+  end
+
+  def application do
+    [mod: {Tally.Application, []}, extra_applications: [:logger, :crypto]]
+  end
+end
