@@ -261,6 +261,8 @@ fn router(
     let neighbours = Neighbours { portal: Some(portal), journal: Some(journal) };
     let _front = front.enter();
     (Router::between(neighbours, settings::router(config), routes), closed)
+}
+
 /// How running releases become each other.
 fn plans(data: &Path, sandbox: &Arc<dyn Sandbox>, store: &Store, shelf: Arc<SlugShelf>) -> anyhow::Result<Plans> {
     let planner = Planner::open(data.join("upgrades"), sandbox.clone()).context("making the planner's folder ready")?;

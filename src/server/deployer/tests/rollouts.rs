@@ -1,4 +1,5 @@
 use super::*;
+use crate::server::deployer::Effect;
 use crate::server::domain::{ReleaseVersion, Size};
 use crate::server::releases::{ReleaseError, Target};
 
