@@ -146,6 +146,7 @@ pub(super) fn accounts(config: &ServerConfig) -> AccountRules {
         signups: config.signups,
         rates: config.rates.clone(),
         ssh_keys: config.limits.ssh_keys_per_account,
+        billing: config.billing.enabled,
         domain: config.domain.clone(),
         api_url: config.public_api(),
     }

@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_usage_and_drains.sql"),
     include_str!("migrations/0007_ssh.sql"),
     include_str!("migrations/0008_tls.sql"),
+    include_str!("migrations/0009_tiers.sql"),
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), StoreError> {

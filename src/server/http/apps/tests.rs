@@ -136,6 +136,7 @@ impl Platform {
             signups: Signups::First,
             rates: Rates::default(),
             ssh_keys: 50,
+            billing: false,
             domain,
             api_url: String::new(),
         };
