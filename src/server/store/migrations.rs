@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_ssh.sql"),
     include_str!("migrations/0008_tls.sql"),
     include_str!("migrations/0009_tiers.sql"),
+    include_str!("migrations/0010_attended_jobs.sql"),
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), StoreError> {
