@@ -63,6 +63,7 @@ fn every_operation_answers_as_described() {
     let unreached = [
         ("GET", "/api/apps/{app}/exec"),
         ("GET", "/api/apps/{app}/tunnel"),
+        ("GET", "/api/apps/{app}/run"),
         ("GET", "/api/apps/{app}/observer"),
         ("GET", "/api/apps/{app}/observer/node"),
         ("GET", "/api/apps/{app}/host_indexes/{host}/assign"),

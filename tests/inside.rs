@@ -1,6 +1,7 @@
 //! Getting into running replicas from the terminal: programs, consoles, copies, tunnels.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
@@ -36,7 +37,7 @@ fn programs_copies_and_tunnels() {
     let ran = ada.run_in(&project, &["ps:run", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(7), "out\n"), "{}", ran.stderr);
     assert!(ran.stderr.contains("err\n"), "{}", ran.stderr);
-    let big = "0123456789abcde\n".repeat(200_000);
+    let big = "0123456789abcde\n".repeat(2_000_000);
     let ran = ada.run_with_input(&["ps:run", "-a", "example", "--replica", "web.1", "cat"], &big);
     assert!(ran.code == Some(0) && ran.stdout == big, "{} bytes, {}", ran.stdout.len(), ran.stderr);
     let ran = ada.run_with_input(&["ssh", "example"], "echo $((6*7)) $HOME; exit 3\n");
@@ -60,12 +61,7 @@ fn programs_copies_and_tunnels() {
     assert!(why.contains("nothing") && !ada.home().join("here").exists(), "{why}");
 
     let port = ada.run_in(&project, &["ps:run", "printenv", "PORT"]).ok();
-    let mut command = ada.command(env!("CARGO_BIN_EXE_gigalixir"));
-    command.args(["ps:forward", &format!("0:{}", port.trim())]).current_dir(project.path()).stdout(Stdio::piped());
-    let mut forward = Beside(command.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(forward.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split(' ').next().unwrap().parse().unwrap();
+    let (_forward, address) = forwards(&ada, port.trim());
     for _ in 0..3 {
         let answer = get(address, "example", "/");
         assert!(answer.status == 200 && answer.body.contains("Hello"), "{}", answer.body);
@@ -77,6 +73,64 @@ fn programs_copies_and_tunnels() {
     assert!(ran.code == Some(3) && ran.stderr.contains("VIEWER"), "{:?} {}", ran.code, ran.stderr);
     let activity = ada.run_in(&project, &["apps:activity"]).ok();
     assert!(activity.contains("by the API") && activity.contains("ada@example.com"), "{activity}");
+}
+
+/// A program in a replica that says `in` and stays; it has said it.
+fn stays(person: &Person) -> Beside {
+    let mut command = person.command(env!("CARGO_BIN_EXE_gigalixir"));
+    command.args(["ps:run", "-a", "example", "--", "sh", "-c", "echo in; cat"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = Beside(command.spawn().unwrap());
+    let mut said = [0; 3];
+    program.0.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"in\n");
+    program
+}
+
+/// A forwarded port, and the address where it is had.
+fn forwards(person: &Person, port: &str) -> (Beside, SocketAddr) {
+    let mut command = person.command(env!("CARGO_BIN_EXE_gigalixir"));
+    command.args(["ps:forward", "-a", "example", &format!("0:{port}")]).stdout(Stdio::piped());
+    let mut forward = Beside(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(forward.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (forward, line.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn who_loses_access_is_shown_out_and_nobody_has_too_many_visits() {
+    let server = Server::with_config("signups = \"open\"\n[limits]\nsessions_per_account = 2\n");
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::greeting(&ada, "example", "one");
+    project.push(&ada);
+    let ben = Person::sign_up(&server, "ben@example.com");
+    ada.run_in(&project, &["access:add", "ben@example.com"]).ok();
+    let port = ada.run_in(&project, &["ps:run", "printenv", "PORT"]).ok();
+
+    let mut program = stays(&ben);
+    let (_forward, address) = forwards(&ben, port.trim());
+    let mut tunnel = TcpStream::connect(address).unwrap();
+    tunnel.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    tunnel.write_all(b"GET / HTTP/1.1\r\nHost: example\r\n\r\nGET").unwrap();
+    let mut answer = [0; 12];
+    tunnel.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let why = ben.run(&["ps:run", "-a", "example", "true"]).fails();
+    assert!(why.contains("2 consoles and tunnels open"), "{why}");
+    let mut hers = stays(&ada);
+
+    ada.run_in(&project, &["access:remove", "ben@example.com"]).ok();
+    let mut why = String::new();
+    program.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+    assert!(!program.0.wait().unwrap().success() && why.contains("no app `example` of yours"), "{why}");
+    let ended = tunnel.read_to_end(&mut Vec::new());
+    let waited = |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    assert!(!ended.is_err_and(waited), "the tunnel is closed, or reset");
+    assert!(ben.run(&["ps:run", "-a", "example", "true"]).fails().contains("no app"), "his places are free again");
+    hers.0.stdin.take().unwrap().write_all(b"still here\n").unwrap();
+    let mut said = String::new();
+    hers.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "still here\n");
 }
 
 #[test]

@@ -129,24 +129,101 @@ fn so_many_run_so_many_wait_and_more_are_refused() {
 #[test]
 fn a_killed_server_takes_its_jobs_over() {
     let (mut server, ada, project) = deployed("");
-    let go = ["sh", "-c", "echo begun; while [ ! -e /tmp/go ]; do sleep 0.05; n=$((n+1)); [ $n = 40 ] && exit 5; done"];
-    let runs_on = detached(&ada, &project, &go);
-    let ends_alone = detached(&ada, &project, &["sh", "-c", "echo begun; sleep 0.3; echo alone; exit 6"]);
-    wait_until("both have begun", LIMIT, || {
-        let logs = ada.run_in(&project, &["logs", "--no-tail", "--process", "run"]).ok();
-        logs.matches("begun").count() == 2
-    });
+    let waits = |word: &str, code: &str| {
+        format!("echo begun; while [ ! -e /app/go ]; do sleep 0.05; done; echo {word}; exit {code}")
+    };
+    let runs_on = detached(&ada, &project, &["sh", "-c", &waits("after", "5")]);
+    let ends_alone = detached(&ada, &project, &["sh", "-c", &waits("alone", "6")]);
+    let said = |id: &str| ada.run_in(&project, &["jobs:logs", "--plain", "--no-tail", id]).ok();
+    wait_until("both have begun", LIMIT, || said(&runs_on) == "begun\n" && said(&ends_alone) == "begun\n");
+    let (first, second) = (folder(&server, &runs_on), folder(&server, &ends_alone));
     server.kill();
-    std::thread::sleep(Duration::from_millis(600));
+    std::fs::write(second.join("app/go"), "").expect("go");
+    let state = || std::fs::read_to_string(second.join("state.json")).unwrap_or_default();
+    wait_until("it ends while there is no server", LIMIT, || state().contains("\"Ended\""));
     server.start_again();
-    for (id, code, said) in [(&runs_on, 5, "begun\n"), (&ends_alone, 6, "begun\nalone\n")] {
+    std::fs::write(first.join("app/go"), "").expect("go");
+    for (id, code, wanted) in [(&runs_on, 5, "begun\nafter\n"), (&ends_alone, 6, "begun\nalone\n")] {
         let job = ended(&ada, &project, id);
         assert_eq!((&job["outcome"], &job["exit_code"]), (&"Error".into(), &code.into()), "{job:#}");
-        assert_eq!(ada.run_in(&project, &["jobs:logs", "--plain", id]).ok(), said, "once, and whole");
+        assert_eq!(ada.run_in(&project, &["jobs:logs", "--plain", id]).ok(), wanted, "once, and whole");
     }
     server.terminate();
     server.start_again();
     assert_eq!(json(&ada, &project, &["jobs"]).as_array().unwrap().len(), 2, "each is recorded once");
+}
+
+/// The folder of a job's replica.
+fn folder(server: &Server, id: &str) -> std::path::PathBuf {
+    let generation = server.data().join(format!("replicas/hello.run.{id}"));
+    let mut entries = std::fs::read_dir(&generation).expect("a generation").flatten().map(|entry| entry.path());
+    entries.find(|path| path.is_dir()).expect("a replica")
+}
+
+#[test]
+fn at_a_terminal_the_command_has_it() {
+    let (mut server, ada, project) = deployed("[jobs]\nat_once = 1\n");
+    let run = |args: &[&str], steps: Value| ada.run_at_terminal(&project, &[&["run"], args].concat(), &steps);
+    let steps = serde_json::json!([
+        ["expect", "name? "],
+        ["type", "Ada\n"],
+        ["expect", "30 100 xterm-256color of run.1"],
+        ["resize", 90, 20],
+        ["expect", "resized"],
+        ["type", "\u{3}"],
+        ["end"]
+    ]);
+    let script = "trap 'echo interrupted by $who; exit 9' INT; read -p 'name? ' who; \
+        echo \"$(stty size) $TERM of run.$HOST_INDEX\"; until [ \"$(stty size)\" = '20 90' ]; do sleep 0.1; done; \
+        echo resized; while :; do sleep 0.1; done";
+    let ran = run(&["--env", "A=b", "--", "bash", "-c", script], steps);
+    assert!(ran.code == Some(9) && ran.stdout.contains("interrupted by Ada\r\n"), "{ran:?}");
+    let job = json(&ada, &project, &["jobs"])[0].clone();
+    assert_eq!(
+        (&job["state"], &job["outcome"], &job["exit_code"]),
+        (&"ended".into(), &"Error".into(), &9.into()),
+        "its end is the program's: {job:#}"
+    );
+    assert!(job["detail"].as_str().is_some_and(|text| text.contains("terminal")), "{job:#}");
+    let fine = run(&["sh", "-c", "test -t 0 && test -t 1 && test -t 2"], serde_json::json!([["end"]]));
+    assert_eq!(fine.code, Some(0), "{fine:?}");
+    assert_eq!(json(&ada, &project, &["jobs"])[0]["outcome"], "Completed");
+    assert!(run(&["no-such-program"], serde_json::json!([["end"]])).code == Some(127));
+
+    let slow = run(&["--timeout", "2", "--", "sleep", "1000"], serde_json::json!([["end"]]));
+    assert!(slow.code == Some(124) && slow.stdout.contains("as long as it may run"), "{slow:?}");
+    let eat = ["--size", "0.2", "--", "python3", "-c", "b = bytearray(b'x') * 900_000_000"];
+    let eat = run(&eat, serde_json::json!([["end"]]));
+    // Why is known where the kernel counts a killed session with its replica, which version 1 of control groups does not.
+    assert_eq!(eat.code, Some(137), "{eat:?}");
+    let piped = run(&["-T", "--", "sh", "-c", "test -t 1 || echo no terminal"], serde_json::json!([["end"]]));
+    assert!(piped.code == Some(0) && piped.stdout.contains("no terminal"), "{piped:?}");
+    let kept = json(&ada, &project, &["jobs"])[0]["id"].to_string();
+    assert_eq!(ada.run_in(&project, &["jobs:logs", "--plain", &kept]).ok(), "no terminal\n");
+
+    // It takes its turn, and goes with who attends to it.
+    let first = detached(&ada, &project, &["sleep", "1000"]);
+    let stopped = run(&["cat"], serde_json::json!([["expect", "Starting job"], ["hang up"]]));
+    assert_ne!(stopped.code, Some(0), "{stopped:?}");
+    let newest = || json(&ada, &project, &["jobs"])[0].clone();
+    wait_until("it is not waited with any more", LIMIT, || newest()["outcome"] == "Stopped");
+    ada.run_in(&project, &["jobs:stop", &first]).ok();
+    ended(&ada, &project, &first);
+    let left = run(&["sh", "-c", "echo in; cat"], serde_json::json!([["expect", "in\r\n"], ["hang up"]]));
+    assert_ne!(left.code, Some(0), "{left:?}");
+    wait_until("it went with the terminal", LIMIT, || newest()["outcome"] == "Stopped");
+
+    // A server that is killed ends it too: nobody is there who could attend to it.
+    std::thread::scope(|scope| {
+        let steps = serde_json::json!([["expect", "in\r\n"], ["end"]]);
+        let visit = scope.spawn(|| run(&["sh", "-c", "echo in; cat"], steps));
+        wait_until("it runs", LIMIT, || newest()["state"] == "running" && newest()["replica"].is_string());
+        server.kill();
+        let ran = visit.join().expect("it ends");
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+    });
+    server.start_again();
+    wait_until("the next server ends it", LIMIT, || newest()["outcome"] == "Stopped");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::harness::{Official, Project, Server, newest_code, newest_mail, wait_until};
 
+/// Generous: the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(60);
 const ADA: &str = "ada+x@example.com";
 /// Every character that an encoding could lose.
 const PASSWORD: &str = "p:a ss/é%41";
@@ -23,11 +25,13 @@ pub fn sign_up(server: &Server) -> Option<Official> {
     wait_until("the mail with the code", Duration::from_secs(60), || mailed(server, "Code:"));
     signup.say(&newest_code(server, ADA));
     signup.say(PASSWORD);
-    signup.say(""); // no promo code
+    signup.say("HALF");
+    signup.say(""); // no promo code after all
     signup.say("1"); // the free tier
     signup.say("y");
     let welcome = signup.end().ok();
     assert!(welcome.contains("Welcome to Gigalixir!"), "{welcome}");
+    assert!(welcome.to_lowercase().contains("invalid promo code"), "{welcome}");
     official.introduce(ADA);
     Some(official)
 }
@@ -107,6 +111,12 @@ fn a_day_with_an_app() {
     project.push(&official.person);
     assert!(server.visit("hello", "/").body.starts_with("one "));
     assert_eq!(server.visit("hello", "/env/FOO").body.trim(), "bar");
+    let pod = || official.json(&project, &["ps"])["pods"][0]["name"].clone();
+    let before = pod();
+    official.json(&project, &["config:set", "--no_restart", "LATER=1"]);
+    assert_eq!((pod(), server.visit("hello", "/env/LATER").body.trim()), (before, ""), "nothing was restarted");
+    assert!(official.run_in(&project, &["config:set", "NONSENSE"]).code == Some(1), "no `=`");
+    official.json(&project, &["config:unset", "LATER"]);
     official.json(&project, &["config:unset", "TWO"]);
     assert_eq!(official.json(&project, &["config"]), serde_json::json!({ "FOO": "bar" }));
 
@@ -125,6 +135,10 @@ fn a_day_with_an_app() {
     let logs = official.run_in(&project, &["logs", "-t", "-n", "1000"]).ok();
     assert!(logs.contains("request /env/FOO"), "{logs}");
     assert_eq!(official.run_in(&project, &["logs", "-t", "-n", "2"]).ok().lines().count(), 2);
+    let said = official.listen(&project, &["logs"], "request /env/WHILE_IT_IS_READ", || {
+        server.visit("hello", "/env/WHILE_IT_IS_READ");
+    });
+    assert!(said.contains("web.1  | "), "each line as it comes: {said}");
 
     let other = Project::empty(&official.person, "other");
     official.run_in(&other, &["apps:create", "-n", "other"]).ok();
@@ -137,6 +151,40 @@ fn a_day_with_an_app() {
     assert_eq!(server.visit("hello", "/").status, 404);
     let gone = official.run_in(&project, &["ps"]).fails();
     assert!(gone.contains("not found") || gone.contains("no app"), "{gone}");
+}
+
+/// `run` is a job in a fresh container: it returns at once, `ps` shows the job, `logs` what it says.
+#[test]
+fn a_command_is_run_in_a_container_of_its_own() {
+    let Some((_server, official)) = signed_up() else { return };
+    let project = Project::empty(&official.person, "hello");
+    official.run_in(&project, &["apps:create", "-n", "hello"]).ok();
+    assert!(
+        official.run_in(&project, &["run", "true"]).fails().contains("code"),
+        "there is nothing to run it with yet"
+    );
+    project.greet_by_python(&official.person, "one");
+    project.push(&official.person);
+    official.json(&project, &["config:set", "WORD=a  b"]);
+    let script = "echo \"<$WORD> $1\"; sleep 1000";
+    let told = official.run_in(&project, &["run", "--", "sh", "-c", script, "sh", "it's"]).ok();
+    assert!(told.contains("Starting new container to run: `sh -c"), "{told}");
+    let logs = || official.run_in(&project, &["logs", "-t", "-n", "1000"]).ok();
+    wait_until("its output is in the log", LIMIT, || logs().contains("run.1  | <a  b> it's"));
+    let jobs = || {
+        let status = official.json(&project, &["ps"]);
+        assert_eq!((&status["replicas_desired"], &status["replicas_running"]), (&1.into(), &1.into()), "{status}");
+        let pods = status["pods"].as_array().expect("pods").clone();
+        pods.into_iter().filter(|pod| pod["process"] == "run").collect::<Vec<_>>()
+    };
+    let pod = jobs().first().expect("ps shows it").clone();
+    assert_eq!(pod["status"], "Running", "it is not counted among what serves: {pod}");
+    let name = pod["name"].as_str().expect("a name");
+    official.json(&project, &["ps:kill", "-p", name, "-y"]);
+    wait_until("it has ended", LIMIT, || jobs().is_empty());
+    wait_until("its end is told", LIMIT, || logs().contains("(Stopped)"));
+    let refused = official.run_in(&project, &["run"]).fails();
+    assert!(refused.contains("command"), "{refused}");
 }
 
 /// What scripts read of `ps`.
@@ -156,6 +204,16 @@ fn scaling(official: &Official, project: &Project) {
     assert!(official.run_in(project, &["ps:scale", "-s", "0.01"]).fails().contains("size"));
     official.json(project, &["ps:scale", "-r", "1"]);
     assert_eq!(official.json(project, &["ps:restart"]), "restarted");
+    let healthy = || {
+        let status = official.json(project, &["ps"]);
+        let pods = status["pods"].as_array().expect("pods").clone();
+        let mut names = pods.iter().filter(|pod| pod["status"] == "Healthy").map(|pod| pod["name"].clone());
+        names.next().and_then(|name| name.as_str().map(str::to_owned))
+    };
+    let victim = healthy().expect("a replica");
+    assert!(official.json(project, &["ps:kill", "-p", &victim, "-y"]).is_string());
+    wait_until("another takes its place", LIMIT, || healthy().is_some_and(|name| name != victim));
+    assert!(official.run_in(project, &["ps:kill", "-p", &victim, "-y"]).fails().contains("no replica"));
 }
 
 /// Forward, back by default, back by number.
@@ -290,7 +348,9 @@ fn use_drains_and_what_is_not_offered() {
         let told = official.run_in(&project, command).fails();
         assert!(told.contains("offers no databases"), "{command:?}: {told}");
     }
-    assert!(official.run(&["login:google", "-y"]).fails().contains("does not sign in with Google"));
+    for command in [&["login:google", "-y"][..], &["signup:google"]] {
+        assert!(official.run(command).fails().contains("does not sign in with Google"), "{command:?}");
+    }
 }
 
 fn now() -> u64 {

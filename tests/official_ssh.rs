@@ -90,6 +90,94 @@ fn the_steps_of_its_observer() {
     assert!(master.child.wait().expect("ends").code().is_some());
 }
 
+/// `ps:distillery` and the whole of `ps:observer`, unmodified, on a machine of its own: a network in which it is root and
+/// from which only the API and ssh can be reached.
+#[test]
+fn its_observer_reaches_the_node() {
+    let Some(home) = Home::new() else { return };
+    let project = Project::example(&home.ada, "seen", "elixir-cluster");
+    project.push(&home.ada);
+    let ssh = Ssh::known(&home.ada, &home.server);
+    let evaluated = home.run(&project, "ps:distillery", &["rpc", "IO.puts(6*7)"]).ok();
+    assert_eq!(evaluated.trim(), "42");
+
+    let machine = Machine::new(&home);
+    let options = format!("-F {}", ssh.config().display());
+    let script = machine.script(&home, &["ps:observer", "-a", "seen", "-o", &options]);
+    let ran = home.official.lend_program_to(&home.ada, &project, "unshare", &["-r", "-n", "bash", "-c", &script]);
+    let shown = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(shown.contains("observed seen@127.64.") && shown.contains(" from a hidden node"), "{shown}");
+    assert!(shown.contains("Cleaning up route") && ran.code == Some(0), "{shown}");
+}
+
+/// Another machine, as far as a network of its own makes one. Two ways lead out, by files.
+struct Machine {
+    folder: tempfile::TempDir,
+    ways: Vec<std::process::Child>,
+}
+
+/// In place of the windows, which need a display: what they would show has been asked of the node.
+const ERL: &str = r#"#!/bin/bash
+for word in "$@"; do
+  case $word in -run | observer) ;; *) words+=("$word") ;; esac
+  [[ $word = *@* ]] && host=${word#*@}
+done
+exec "$REAL_ERL" -noinput "${words[@]}" -eval "
+  Node = list_to_atom(\"seen@$host\"),
+  pong = net_adm:ping(Node),
+  Hidden = lists:member(node(), rpc:call(Node, erlang, nodes, [hidden])),
+  io:format(\"observed ~s ~s~n\", [rpc:call(Node, erlang, node, []), [\"from a hidden node\" || Hidden]]),
+  halt()."
+"#;
+
+impl Machine {
+    fn new(home: &Home) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        for (name, text) in [("erl", ERL), ("sudo", "#!/bin/sh\nexec \"$@\"\n")] {
+            std::fs::write(folder.path().join(name), text).expect("program");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(folder.path().join(name), mode).expect("mode");
+        }
+        let way = |(name, to): (&str, std::net::SocketAddr)| {
+            let from = format!("UNIX-LISTEN:{},fork", folder.path().join(name).display());
+            let mut command = std::process::Command::new("socat");
+            command.args([from, format!("TCP:{to}")]).spawn().expect("socat; tests/setup installs it")
+        };
+        let ways = [("api", home.server.api), ("ssh", home.server.ssh)].map(way).into();
+        wait_until("the ways out", std::time::Duration::from_secs(30), || {
+            ["api", "ssh"].iter().all(|name| folder.path().join(name).exists())
+        });
+        Self { folder, ways }
+    }
+
+    /// What is run there: the ways out, then the official client.
+    fn script(&self, home: &Home, args: &[&str]) -> String {
+        let way = |(name, to): (&str, std::net::SocketAddr)| {
+            let file = self.folder.path().join(name);
+            format!("socat TCP-LISTEN:{},bind=127.0.0.1,fork UNIX-CONNECT:{} & ", to.port(), file.display())
+        };
+        let ways: String = [("api", home.server.api), ("ssh", home.server.ssh)].map(way).concat();
+        let args = args.iter().map(|word| format!("'{word}' ")).collect::<String>();
+        format!(
+            "export REAL_ERL=$(type -P erl) PATH={}:$PATH; ip link set lo up; {ways} \
+             until ss -Hltn | grep -q {} && ss -Hltn | grep -q {}; do sleep 0.1; done; \
+             \"$OFFICIAL\" {args}; code=$?; kill $(jobs -p); exit $code",
+            self.folder.path().display(),
+            home.server.api.port(),
+            home.server.ssh.port(),
+        )
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for way in &mut self.ways {
+            let _ = way.kill();
+            let _ = way.wait();
+        }
+    }
+}
+
 /// Our own client by the same way.
 #[test]
 fn our_client_goes_by_ssh_if_asked() {

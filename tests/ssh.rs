@@ -107,16 +107,21 @@ fn at_a_terminal() {
     let home = Home::new();
     let ssh = home.ssh();
     let steps = json!([
+        ["type", "PS1=ready-$((1+1))'> '\n"],
+        ["expect", "ready-2> "],
         ["type", "stty size; echo $TERM; tty && echo is-$((1+1))-a\n"],
         ["expect", "30 100"],
         ["expect", "xterm-256color"],
         ["expect", "is-2-a"],
+        ["expect", "ready-2> "],
         ["resize", 132, 50],
-        ["type", "sleep 1; stty size\n"],
-        ["expect", "50 132"],
-        ["type", "sh -c 'echo before-$((1+1)); exec sleep 1000'; echo slept-$?\n"],
-        ["expect", "before-2"],
+        ["type", "until [ \"$(stty size)\" = '50 132' ]; do sleep 0.1; done; echo re-$((1+1))-sized\n"],
+        ["expect", "re-2-sized"],
+        ["expect", "ready-2> "],
+        ["type", "sh -c 'echo sleeps-$((1+1)); exec sleep 1000'\n"],
+        ["expect", "sleeps-2"],
         ["type", "\u{3}"],
+        ["expect", "ready-2> "],
         ["type", "echo still-$((40+2))\n"],
         ["expect", "still-42"],
         ["type", "exit 7\n"],
@@ -126,6 +131,31 @@ fn at_a_terminal() {
     assert_eq!(ran.code, Some(7), "{ran:?}");
     let forced = ssh.run(&["-tt", "hello@host", "test -t 0 && test -t 2 && echo both"]);
     assert_eq!((forced.code, forced.stdout.trim()), (Some(0), "both"), "{forced:?}");
+}
+
+/// What sshd gives, too: who names no command has a login shell, a command's shell is none. Neither costs the app's own
+/// programs.
+#[test]
+fn a_shell_is_a_login_shell_and_a_commands_is_none() {
+    let home = Home::new();
+    home.project.write(".profile", "export LOGGED_IN=yes\n");
+    home.project.write(".profile.d/tools.sh", "export PATH=/app/tools:$PATH\n");
+    home.project.write("tools/tool", "#!/bin/sh\necho tooled\n");
+    home.ada.git(&home.project, &["add", "-A"]).ok();
+    home.ada.git(&home.project, &["update-index", "--chmod=+x", "tools/tool"]).ok();
+    home.ada.git(&home.project, &["commit", "-q", "-m", "tools"]).ok();
+    home.project.push(&home.ada);
+    let ssh = home.ssh();
+    let typed = "echo \"<$LOGGED_IN>\"; tool; command -v gigalixir_run; exit 3\n";
+    let wanted = "<yes>\ntooled\n/opt/gigalixir/bin/gigalixir_run\n";
+    let shell = ssh.run_with_input(&["hello@host"], typed);
+    assert_eq!((shell.code, shell.stdout.as_str()), (Some(3), wanted), "{shell:?}");
+    let by_api = home.ada.run_with_input(&["ps:ssh", "-a", "hello"], typed);
+    assert_eq!((by_api.code, by_api.stdout.as_str()), (Some(3), wanted), "{by_api:?}");
+    assert_eq!(ssh.run(&["hello@host", "echo \"<$LOGGED_IN>\"; tool"]).ok(), "<>\ntooled\n");
+    let steps = json!([["type", "tool; echo \"<$LOGGED_IN>\"; exit 4\n"], ["expect", "<yes>"], ["end"]]);
+    let shown = ssh.at_terminal(&["hello@host"], &steps);
+    assert!(shown.code == Some(4) && shown.stdout.contains("tooled\r\n"), "{shown:?}");
 }
 
 #[test]

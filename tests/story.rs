@@ -74,6 +74,10 @@ fn own_domain(server: &Server, official: &Official, project: &Project) {
     assert!(format!("{}{}", told.stdout, told.stderr).contains("story.localhost"), "{}{}", told.stdout, told.stderr);
     assert_eq!(official.json(project, &["domains"]), json!(["www.story.test"]));
     assert!(get(server.http, "www.story.test", "/").body.starts_with("one "));
+    official.run_in(project, &["domains:add", "old.story.test"]).ok();
+    official.run_in(project, &["domains:remove", "old.story.test"]).ok();
+    assert_eq!(get(server.http, "old.story.test", "/").status, 404);
+    assert_eq!(official.json(project, &["domains"]), json!(["www.story.test"]));
 }
 
 /// Ben looks, then works, then is out again; he too has only the official client.

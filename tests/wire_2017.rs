@@ -51,7 +51,8 @@ fn apps_of_2017() {
     // Thousandths, as 0.1.0 has them.
     let scaled = seed.ask("PUT", "/api/apps/hill/scale", json!({ "replicas": 1, "size": 600 })).data(200);
     assert_eq!(scaled["size"], 0.6);
-    assert_eq!(seed.ask("GET", "/api/apps", json!(null)).data(200)[0]["size"], 0.6);
+    let listed = seed.ask("GET", "/api/apps", json!(null)).data(200)[0].clone();
+    assert_eq!((&listed["size"], &listed["size_m"], &listed["replicas"]), (&json!(0.6), &json!(600), &json!(1)));
 
     // One variable at a time, and the replicas stay as they are.
     let version = |seed: &Seed| seed.ask("GET", "/api/apps/hill/status", json!(null)).data(200)["pods"][0].clone();
@@ -71,6 +72,18 @@ fn apps_of_2017() {
     let id = releases[1]["rollback_id"].as_str().expect("an id");
     seed.ask("POST", &format!("/api/apps/hill/releases/{id}/rollback"), json!(null)).data(200);
     assert_eq!(seed.ask("GET", "/api/apps/hill/configs", json!(null)).data(200), json!({ "K": "1" }));
+
+    // The log goes on, though nothing in the request asks for it.
+    let who = Some((ADA, seed.key.as_str()));
+    let said = seed.wire.listen(AGENT, who, "/api/apps/hill/logs", "request /env/WHILE_IT_IS_READ", || {
+        assert_eq!(seed.server.visit("hill", "/env/WHILE_IT_IS_READ").status, 200);
+    });
+    assert!(said.contains("web.1  | booting one"), "old lines come first: {said}");
+    let function = json!({ "module": "Hill.Tasks", "function": "migrate" });
+    for method in ["PUT", "POST"] {
+        let job = seed.ask(method, "/api/apps/hill/run", function.clone()).data(200);
+        assert!(job["command"].as_str().is_some_and(|text| text.contains("Elixir.Hill.Tasks.migrate()")), "{job}");
+    }
 
     for (path, body) in
         [("domains", json!({ "fqdn": "hill.test" })), ("permissions", json!({ "email": "ben@example.com" }))]

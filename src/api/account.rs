@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `POST /api/signup`: one endpoint, four steps, told apart by which field is there; `uuid` threads them.
+/// `POST /api/signup`: one endpoint, told apart by which field is there; `uuid` threads the steps.
 ///
-/// e-mail → (code mailed) → confirmation code → password → tier (`FREE`), which answers [`SignedUp`].
+/// e-mail → (code mailed) → confirmation code → password → tier, which answers [`SignedUp`]. `STANDARD`, where use has a
+/// price, takes a payment token before the tier.
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SignupStep {
@@ -23,7 +24,7 @@ pub struct SignupStep {
     /// A promotion code; always refused by a self-hosted platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promo_code: Option<String>,
-    /// Opaque payment token.
+    /// Opaque payment token; refused where nothing has a price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stripe_token: Option<String>,
     /// `google`; always refused.
@@ -42,7 +43,7 @@ pub struct SignUpAtOnce {
     pub email: String,
     /// The password to set.
     pub password: String,
-    /// Accepted for compatibility, and not kept: nothing is sold.
+    /// Opaque payment token; kept only where use has a price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_token: Option<String>,
 }
@@ -92,7 +93,7 @@ pub struct Key {
 pub struct Account {
     /// The account's address.
     pub email: String,
-    /// `FREE` on a self-hosted platform.
+    /// `FREE`, or `STANDARD` where use has a price.
     pub tier: String,
     /// Always 0 here.
     pub credit_cents: i64,

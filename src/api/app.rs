@@ -30,6 +30,9 @@ pub struct App {
     pub unique_name: String,
     /// 1.0 is 1 GB of memory.
     pub size: f64,
+    /// The same in thousandths, as the client 0.1.0 reads it.
+    #[serde(default)]
+    pub size_m: u32,
     /// Wished replicas of the `web` process type.
     pub replicas: u32,
     /// Wished replicas by process type.

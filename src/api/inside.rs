@@ -7,6 +7,8 @@
 //! `GET /api/apps/A/tunnel?port=N` is a connection to a port of the replica: binary messages both ways, an empty one
 //! being the end of that direction.
 //!
+//! `GET /api/apps/A/run` is `exec` in a job's fresh replica; its first message is an [`Attend`](super::job::Attend).
+//!
 //! Messages hold at most [`PIECE`] bytes. There is no window: who does not read holds up who writes, by TCP.
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +70,8 @@ pub enum Typed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
+    /// It is this job, which may have to wait for its turn. Only for jobs, and before all others.
+    Job(i64),
     /// It runs, in this replica.
     Started(String),
     /// It ended by itself, with this code; the last message.

@@ -29,6 +29,19 @@ pub struct Run {
     pub env: BTreeMap<String, String>,
 }
 
+/// The first message of `GET /api/apps/A/run`, a WebSocket: a job whose program is attended to at a terminal. Its answer
+/// begins with the job's number; all else is as in [`inside`](super::inside).
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Attend {
+    /// The job.
+    #[serde(flatten)]
+    pub run: Run,
+    /// The terminal; without one, three pipes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<super::inside::Terminal>,
+}
+
 /// `GET /api/apps/A/jobs` (a list, newest first) and `GET /api/apps/A/jobs/ID`.
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
-//! A program in a replica, with this side's standard streams: the carrier is the API's own WebSocket. (By ssh the same
-//! words go to `ssh`, if a person asks for that: [`super::ssh`].)
+//! A program in a replica, with this side's standard streams: the carrier is the API's own WebSocket. It needs what every
+//! command needs and nothing else: no key, no ssh on this machine, no other port, no question about a host's key. So it
+//! goes before ssh even where that is there; by `ssh` the same words go if a person asks for it ([`super::ssh`]).
 
 use std::io::Write as _;
 
@@ -11,17 +12,40 @@ use super::channel::{self, Ear, Heard, Mouth};
 use super::error::{Error, Kind};
 use super::terminal::{self, Raw};
 use crate::api::inside::{ERRORS, Exec, PIECE, Told, Typed};
+use crate::api::job::Attend;
 
 const SIGTERM: i32 = 15;
 
 /// Runs it to its end. A code other than 0 becomes the command's own.
 pub async fn run(client: &Client, app: &str, wish: Exec) -> Result<(), Error> {
     let (mouth, ear) = open(client, app, &wish).await?;
-    let raw = wish.terminal.is_some().then(Raw::enter).transpose();
+    finish(talk(mouth, ear, wish.terminal.is_some()).await?)
+}
+
+/// Runs a job's program to its end: the job's number, and the last words if it came so far. `begun` hears of the job
+/// before it has its turn.
+pub async fn attend(client: &Client, app: &str, wish: &Attend, begun: impl FnOnce(i64)) -> Result<(i64, Told), Error> {
+    let api = client.api()?;
+    let (mut mouth, mut ear) = channel::open(&api, &["api", "apps", app, "run"], &[(); 0]).await?;
+    mouth.say(wish).await?;
+    let job = match first(&mut mouth, &mut ear).await? {
+        Told::Job(job) => job,
+        other => return Err(finish(other).err().unwrap_or_else(cut_off)),
+    };
+    begun(job);
+    match first(&mut mouth, &mut ear).await? {
+        Told::Started(_) => Ok((job, talk(mouth, ear, wish.terminal.is_some()).await?)),
+        other => Ok((job, other)),
+    }
+}
+
+/// Talks until the last word, with the terminal raw if there is one.
+async fn talk(mouth: Mouth, ear: Ear, terminal: bool) -> Result<Told, Error> {
+    let raw = terminal.then(Raw::enter).transpose();
     let raw = raw.map_err(|error| Error::io("could not make the terminal raw", &error))?;
     let told = converse(mouth, ear, raw.is_some()).await;
     drop(raw);
-    finish(told?)
+    told
 }
 
 /// A program that has begun.
@@ -29,12 +53,22 @@ pub async fn open(client: &Client, app: &str, wish: &Exec) -> Result<(Mouth, Ear
     let api = client.api()?;
     let (mut mouth, mut ear) = channel::open(&api, &["api", "apps", app, "exec"], &[(); 0]).await?;
     mouth.say(wish).await?;
-    match ear.next().await? {
-        Some(Heard::Text(text)) => match told(&text)? {
-            Told::Started(_) => Ok((mouth, ear)),
-            other => Err(finish(other).err().unwrap_or_else(cut_off)),
-        },
-        _ => Err(cut_off()),
+    match first(&mut mouth, &mut ear).await? {
+        Told::Started(_) => Ok((mouth, ear)),
+        other => Err(finish(other).err().unwrap_or_else(cut_off)),
+    }
+}
+
+/// The next word of the server's, before there is a program to talk to. It may be long in coming.
+async fn first(mouth: &mut Mouth, ear: &mut Ear) -> Result<Told, Error> {
+    loop {
+        tokio::select! {
+            heard = ear.next() => match heard? {
+                Some(Heard::Text(text)) => return told(&text),
+                _ => return Err(cut_off()),
+            },
+            () = mouth.time_to_ping() => mouth.ping().await?,
+        }
     }
 }
 
@@ -45,7 +79,7 @@ pub fn finish(told: Told) -> Result<(), Error> {
         Told::Exited(code) => Err(program(code)),
         Told::Signaled(number) => Err(program(128 + number)),
         Told::Failed(why) => Err(Error::failed(why)),
-        Told::Started(_) => Err(cut_off()),
+        Told::Started(_) | Told::Job(_) => Err(cut_off()),
     }
 }
 

@@ -97,6 +97,7 @@ pub(super) fn jobs(config: &ServerConfig) -> jobs::Settings {
     let told = &config.jobs;
     jobs::Settings {
         limit: Duration::from_secs(told.seconds),
+        attended_limit: Duration::from_secs(told.terminal_seconds),
         longest: Duration::from_secs(told.longest_seconds),
         release_limit: Duration::from_secs(told.release_seconds),
         at_once: told.at_once,
@@ -153,6 +154,7 @@ pub(super) fn accounts(config: &ServerConfig) -> AccountRules {
         signups: config.signups,
         rates: config.rates.clone(),
         ssh_keys: config.limits.ssh_keys_per_account,
+        billing: config.billing.enabled,
         domain: config.domain.clone(),
         api_url: config.public_api(),
     }
@@ -169,6 +171,7 @@ pub(super) fn apps(
         schedules_per_app: config.jobs.schedules,
         people_per_app: config.limits.people_per_app as usize,
         drains_per_app: config.limits.drains_per_app as usize,
+        sessions_per_account: config.limits.sessions_per_account,
         cloud,
         stacks,
         domain: config.domain.clone(),

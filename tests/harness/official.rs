@@ -60,6 +60,29 @@ impl Official {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{args:?} printed no JSON ({error}): {printed}"))
     }
 
+    /// `gigalixir ARGS` that does not end by itself, until it says `wanted`, which `act` brings about once it has begun to
+    /// say something; what it said until then.
+    #[track_caller]
+    pub fn listen(&self, project: &Project, args: &[&str], wanted: &str, act: impl FnOnce()) -> String {
+        let mut command = self.command(project.path());
+        let mut child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("client");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines().map_while(Result::ok);
+        let mut said = lines.next().expect("a line");
+        act();
+        for line in lines.by_ref() {
+            said.push_str(&format!("\n{line}"));
+            if line.contains(wanted) {
+                break;
+            }
+        }
+        // `setsid` has the client as its child, which ends with its pipe.
+        drop(lines);
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(said.contains(wanted), "{args:?} ended before `{wanted}`: {said}");
+        said
+    }
+
     /// `gigalixir ARGS` that is asked and answered as it goes. Without a terminal it reads passwords from its input.
     pub fn talk(&self, args: &[&str]) -> Conversation {
         let mut command = self.command(self.person.home());
@@ -111,8 +134,13 @@ impl Official {
 
     /// The program at the terminal of somebody else, with their own settings but for the variable.
     pub fn lend_to(&self, person: &Person, project: &Project, args: &[&str]) -> Ran {
-        let mut command = person.command(self.program.to_str().expect("path"));
-        command.env_remove("GIGALIXIR_HOST").env("GIGALIXIR_CLI__HOST", &self.url);
+        self.lend_program_to(person, project, self.program.to_str().expect("path"), args)
+    }
+
+    /// The same by another program, which finds the official one by the variable `OFFICIAL`.
+    pub fn lend_program_to(&self, person: &Person, project: &Project, program: &str, args: &[&str]) -> Ran {
+        let mut command = person.command(program);
+        command.env_remove("GIGALIXIR_HOST").env("GIGALIXIR_CLI__HOST", &self.url).env("OFFICIAL", &self.program);
         command.args(args).current_dir(project.path());
         finish(command, "")
     }

@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use super::{Project, Server};
 
+/// A terminal in which steps are done one after the other; see the file.
+const TERMINAL: &str = include_str!("terminal.py");
+
 /// A person's password in tests.
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -115,6 +118,20 @@ impl Person {
         let mut command = self.command(env!("CARGO_BIN_EXE_gigalixir"));
         command.args(args).current_dir(project.path());
         finish(command, "")
+    }
+
+    /// A program at a terminal of 100 columns and 30 lines, in which the steps (JSON; see `terminal.py`) are done.
+    pub fn at_terminal(&self, program: &Command, steps: &serde_json::Value) -> Ran {
+        let mut command = self.command("python3");
+        command.arg("-c").arg(TERMINAL).arg(steps.to_string()).arg(program.get_program()).args(program.get_args());
+        command.current_dir(program.get_current_dir().unwrap_or(self.home())).env("TERM", "xterm-256color");
+        finish(command, "")
+    }
+
+    /// `gigalixir ARGS` in a project's folder, at such a terminal.
+    pub fn run_at_terminal(&self, project: &Project, args: &[&str], steps: &serde_json::Value) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
+        self.at_terminal(command.args(args).current_dir(project.path()), steps)
     }
 
     /// `git ARGS` in a project's folder.

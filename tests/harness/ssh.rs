@@ -7,9 +7,6 @@ use std::process::{Child, Command, Stdio};
 use super::person::{Ran, finish};
 use super::{Person, Server};
 
-/// A terminal in which steps are done one after the other; see the file.
-const TERMINAL: &str = include_str!("terminal.py");
-
 /// Somebody's ssh.
 pub struct Ssh<'a> {
     person: &'a Person,
@@ -110,10 +107,7 @@ impl<'a> Ssh<'a> {
 
     /// `ssh ARGS` at a terminal of 100 columns and 30 lines, in which the steps (JSON; see `terminal.py`) are done.
     pub fn at_terminal(&self, args: &[&str], steps: &serde_json::Value) -> Ran {
-        let ssh = self.command("ssh", args);
-        let mut command = self.person.command("python3");
-        command.arg("-c").arg(TERMINAL).arg(steps.to_string()).arg(ssh.get_program()).args(ssh.get_args());
-        finish(command.current_dir(self.person.home()).env("TERM", "xterm-256color").take(), "")
+        self.person.at_terminal(&self.command("ssh", args), steps)
     }
 }
 
@@ -137,16 +131,5 @@ impl Running {
         let ran = Ran::of(what, child);
         drop(stdin);
         ran
-    }
-}
-
-/// A finished builder as a value.
-trait Take {
-    fn take(&mut self) -> Command;
-}
-
-impl Take for Command {
-    fn take(&mut self) -> Command {
-        std::mem::replace(self, Command::new("true"))
     }
 }

@@ -1,12 +1,15 @@
 """Runs a program in a terminal of 100 columns and 30 lines and does steps there, one after the other:
-["expect", TEXT] waits for it, ["type", TEXT], ["resize", COLUMNS, ROWS], ["end"] waits for the program's end.
+["expect", TEXT] waits for it, ["type", TEXT], ["resize", COLUMNS, ROWS], ["hang up"] ends it as a closed window does,
+["end"] waits for the program's end.
 Prints all that was shown; exits as the program did."""
 import fcntl, json, os, pty, select, signal, struct, sys, termios, time
 
 steps, program = json.loads(sys.argv[1]), sys.argv[2:]
+sized, size = os.pipe()
 child, terminal = pty.fork()
 if child == 0:
-    time.sleep(0.2)  # until the size is set
+    os.close(size)
+    os.read(sized, 1)  # until the size is set
     os.execvp(program[0], program)
 
 
@@ -32,10 +35,13 @@ def listen(patience):
 
 
 resize(100, 30)
+os.close(size)
 for step in steps:
     end = time.time() + 60
     if step[0] == "type":
         os.write(terminal, step[1].encode())
+    elif step[0] == "hang up":
+        os.kill(child, signal.SIGHUP)
     elif step[0] == "resize":
         resize(*step[1:])
     else:

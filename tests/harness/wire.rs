@@ -95,6 +95,25 @@ impl Wire {
         reply
     }
 
+    /// Reads an answer that does not end by itself until it says `wanted`, which `act` brings about once the answer has
+    /// begun; what it said until then.
+    #[track_caller]
+    pub fn listen(&self, agent: &str, who: Basic, path: &str, wanted: &str, act: impl FnOnce()) -> String {
+        let mut request = self.client.get(format!("{}{path}", self.url)).header("user-agent", agent);
+        request = request.header("authorization", authorization(who));
+        let sending = async { request.send().await };
+        let mut answer = self.runtime.block_on(sending).unwrap_or_else(|error| panic!("{path}: {error:#}"));
+        assert_eq!(answer.status(), 200, "{path}");
+        act();
+        let mut said = String::new();
+        while !said.contains(wanted) {
+            let piece = self.runtime.block_on(async { answer.chunk().await }).expect("it goes on");
+            let piece = piece.unwrap_or_else(|| panic!("{path} ended before `{wanted}`: {said}"));
+            said.push_str(&String::from_utf8_lossy(&piece));
+        }
+        said
+    }
+
     /// Signs up, and returns the key.
     pub fn sign_up(&self, server: &Server, email: &str) -> String {
         self.sign_up_with(server, email, PASSWORD)
@@ -132,9 +151,8 @@ impl Wire {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            if let Some((email, secret)) = who {
-                let basic = base64::prelude::BASE64_STANDARD.encode(format!("{email}:{secret}"));
-                request = request.header("authorization", format!("Basic {basic}"));
+            if who.is_some() {
+                request = request.header("authorization", authorization(who));
             }
             let answer = request.send().await.unwrap_or_else(|error| panic!("{path}: {error:#}"));
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
@@ -181,6 +199,11 @@ impl Wire {
         let found = paths.filter(fits).min_by_key(|path| path.matches('{').count());
         found.unwrap_or_else(|| panic!("{address} is not described")).clone()
     }
+}
+
+fn authorization(who: Basic) -> String {
+    let (email, secret) = who.unwrap_or_default();
+    format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("{email}:{secret}")))
 }
 
 /// The code or token in the newest mail to that address that says `words`; waits for it.

@@ -1,4 +1,5 @@
-//! `run`: a command in a fresh replica of the live release. Attached, it says what the job says and ends as it ends.
+//! `run`: a command in a fresh replica of the live release. Attached, it says what the job says and ends as it ends; at a
+//! terminal the command has that terminal, as a shell or a console needs it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use clap::Args;
 use reqwest::Method;
 
 use super::target::AppOption;
-use crate::api::job::{Job, JobLogQuery, Run};
-use crate::client::Client;
+use crate::api::job::{Attend, Job, JobLogQuery, Run};
 use crate::client::error::{Error, Kind};
 use crate::client::http::Api;
+use crate::client::{Client, console, terminal};
 
 /// The first pause before a job is looked at once more; each is twice as long as the one before, up to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -19,9 +20,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   gigalixir run mix ecto.migrate
+  gigalixir run bash
   gigalixir run bin/my_app eval 'MyApp.Release.migrate()'
   gigalixir run --detach --timeout 3600 --size 1 -- mix import --all
   gigalixir run -a my-app --env VERBOSE=1 -- sh -c 'env | sort'
+At a terminal the command has it: it can ask, be typed to and interrupted, and what it shows is kept nowhere. Without one
+(or with -T) what it says goes into the app's log and stays with the job (`jobs:logs`).
 The exit code is the command's own; 124 if its time was up, 137 if it was killed for its memory.")]
 pub struct Command {
     #[command(flatten)]
@@ -29,10 +33,13 @@ pub struct Command {
     /// Return at once; `jobs` tells what became of it
     #[arg(short, long)]
     detach: bool,
+    /// No terminal for the command even if there is one here: what it says is kept, as without
+    #[arg(short = 'T', long)]
+    no_terminal: bool,
     /// How large its replica is; 1 is 1 GB of memory [default: the app's size]
     #[arg(short, long)]
     size: Option<f64>,
-    /// How long it may run [default: the platform's, usually 300]
+    /// How long it may run [default: the platform's, usually 300, at a terminal 3600]
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// A variable over the app's config; may be given again
@@ -54,6 +61,12 @@ pub async fn run(client: &Client, args: Command) -> Result<(), Error> {
         ..Run::default()
     };
     let api = client.api()?;
+    if let Some(terminal) = terminal::present()
+        && !(args.detach || args.no_terminal || client.output.json)
+    {
+        let wish = Attend { run: wish, terminal: Some(terminal) };
+        return attend(client, &api, &name, &wish).await;
+    }
     let answer = api.send(Method::POST, &["api", "apps", &name, "run"], &wish).await?;
     let job: Job = answer.read(&api)?;
     let id = job.id.to_string();
@@ -71,11 +84,29 @@ pub async fn run(client: &Client, args: Command) -> Result<(), Error> {
     if client.output.json {
         client.output.result(&data, || Ok(String::new()))?;
     }
-    let (code, text) = ending(&job);
+    finish(client, &job)
+}
+
+/// The job's end as this command's.
+fn finish(client: &Client, job: &Job) -> Result<(), Error> {
+    let (code, text) = ending(job);
     if let Some(text) = text {
         client.output.error(&Error::failed(text));
     }
     if code == 0 { Ok(()) } else { Err(Error::new(Kind::Program(code), "the command failed")) }
+}
+
+/// Gives the command this terminal, until it ends.
+async fn attend(client: &Client, api: &Api, app: &str, wish: &Attend) -> Result<(), Error> {
+    let begun = |job| client.output.waiting(format!("Starting job {job} …"));
+    let (id, told) = console::attend(client, app, wish, begun).await?;
+    let job: Job = api.get(&["api", "apps", app, "jobs", &id.to_string()]).await?.read(api)?;
+    // It has not ended if the server is being stopped, or sent us away.
+    if job.state == "ended" && job.outcome.as_deref() != Some("Stopped") {
+        finish(client, &job)
+    } else {
+        console::finish(told)
+    }
 }
 
 /// Says what the job says (not with `--json`) until it has ended.

@@ -57,6 +57,8 @@ pub struct AccountRules {
     pub rates: Rates,
     /// SSH keys that one account may have.
     pub ssh_keys: u32,
+    /// Whether use has a price: payment tokens are taken at signup, for the tier STANDARD.
+    pub billing: bool,
     /// The platform's name in mails.
     pub domain: Hostname,
     /// The API's address in mails, without a slash at its end.

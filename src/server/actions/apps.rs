@@ -11,14 +11,14 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use url::Url;
 
-use super::ActionError;
 use super::access::Action;
 use super::destroy::Leaving;
+use super::{ActionError, Crowd};
 use crate::api::{self, app::CreateApp};
 use crate::server::clock::Clock;
 use crate::server::config::SshAddress;
 use crate::server::deployer::Deployer;
-use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessType, Slug, Stack, User};
+use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessType, Slug, Stack, User, UserId};
 use crate::server::drains::Drains;
 use crate::server::hot::Plans;
 use crate::server::jobs::Jobs;
@@ -54,6 +54,8 @@ pub struct AppSettings {
     pub people_per_app: usize,
     /// Log drains that one app may have.
     pub drains_per_app: usize,
+    /// Visits over the API that one account may make at once.
+    pub sessions_per_account: usize,
     /// Schedules that one app may have, beside those of its code.
     pub schedules_per_app: u32,
     /// Where they run, as clients are told: `local`, `docker` or `kubernetes`.
@@ -124,12 +126,14 @@ pub struct Apps {
     /// One at a time, so that two requests cannot pass the limit together.
     creating: tokio::sync::Mutex<()>,
     pub(super) leaving: Leaving,
+    pub(super) visits: Crowd<UserId>,
 }
 
 impl Apps {
     /// Over these rooms.
     pub fn new(rooms: Rooms, settings: AppSettings) -> Self {
-        Self { rooms, settings, creating: Default::default(), leaving: Leaving::default() }
+        let visits = Crowd::new(settings.sessions_per_account);
+        Self { rooms, settings, creating: Default::default(), leaving: Leaving::default(), visits }
     }
 
     /// Makes an app, with a pleasant name if none is given; to the end even if the asker goes away.
@@ -242,6 +246,7 @@ impl Apps {
     fn shown(&self, Glance { app, newest, live }: Glance) -> api::app::App {
         api::app::App {
             size: app.formation.size.as_f64(),
+            size_m: app.formation.size.milli(),
             replicas: app.formation.replicas_of(&ProcessType::web()),
             formation: counts(&app.formation, live.as_ref()),
             cloud: self.settings.cloud.into(),

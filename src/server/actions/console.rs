@@ -4,7 +4,7 @@ use super::ActionError;
 use super::access::Action;
 use super::apps::Apps;
 use crate::api::inside::ObserverCommands;
-use crate::server::domain::{Slug, SlugKind, User};
+use crate::server::domain::{App, Slug, SlugKind, User};
 
 /// The expression of `gigalixir_run migrate`, with a place for the application's name.
 const MIGRATE: &str = include_str!("../../../config/migrate.exs");
@@ -13,7 +13,12 @@ impl Apps {
     /// The expression that migrates the repos of an application: the release's own if none is named.
     pub async fn migrate_command(&self, user: &User, name: &str, of: Option<&str>) -> Result<String, ActionError> {
         let app = self.may(user, name, Action::Enter).await?;
-        let live = self.live_slug(&app).await?;
+        self.migrate_command_of(&app, of).await
+    }
+
+    /// The same, for one of the app's own replicas.
+    pub async fn migrate_command_of(&self, app: &App, of: Option<&str>) -> Result<String, ActionError> {
+        let live = self.live_slug(app).await?;
         let own = live.and_then(|slug| slug.customer_app_name).unwrap_or_else(|| app.name.as_str().replace('-', "_"));
         let of = of.unwrap_or(&own);
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';

@@ -1,18 +1,27 @@
 //! Entering a replica: programs beside the app's own process, connections to its ports. For doors that let people stay
-//! longer than one request (ssh).
+//! longer than one request: ssh, and the API's WebSockets.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::ActionError;
 use super::access::Action;
 use super::apps::Apps;
+use super::{ActionError, Place};
 use crate::api;
 use crate::server::config::SshAddress;
-use crate::server::domain::{App, Instance, InstanceState, User};
+use crate::server::domain::{App, Instance, InstanceState, User, UserId};
 use crate::server::runtime::RuntimeError;
 use crate::server::runtime::session::{Command, Session, Stream};
+
+/// What a person gets who names no program: what sshd gives, a login shell. It reads `/etc/profile` and the app's own
+/// `.profile`, and then has what that took away again: the app's `PATH`, in front.
+const LOGIN: &str = r#"exec /bin/bash -l -c 'PATH="$0:$PATH"; exec /bin/bash' "$PATH""#;
+
+/// The program for who names none.
+pub fn login_shell() -> Vec<String> {
+    ["/bin/bash", "-c", LOGIN].map(str::to_owned).to_vec()
+}
 
 /// Somebody's place in one replica; all that is done through it is done there.
 #[derive(Debug, Clone)]
@@ -46,6 +55,16 @@ impl Apps {
     /// Whether the person may come in at all; a door that cannot say it later asks first.
     pub async fn may_enter(&self, user: &User, name: &str) -> Result<(), ActionError> {
         self.may(user, name, Action::Enter).await.map(drop)
+    }
+
+    /// A place for one more visit of the person over the API; free again when dropped.
+    pub fn take_place(&self, user: &User) -> Result<Place<UserId>, ActionError> {
+        self.visits.enter(user.id).ok_or_else(|| {
+            let most = self.settings.sessions_per_account;
+            let text =
+                format!("your account has {most} consoles and tunnels open, as many as it may: close some first");
+            ActionError::Exhausted(text)
+        })
     }
 
     /// What `ssh` is to be given after `root@` (as Gigalixir's own client does) or by itself, options and all.

@@ -7,29 +7,91 @@ use futures_util::{Stream, StreamExt};
 use super::ActionError;
 use super::access::Action;
 use super::apps::Apps;
+use super::enter::Entrance;
 use crate::api;
 use crate::api::job::{JobLogQuery, Run};
 use crate::server::domain::{App, Instance, Job, JobCommand, JobId, JobState, LogSource, Size, User};
-use crate::server::jobs::{JobError, Wish};
+use crate::server::jobs::{JobError, Jobs, Wish};
 use crate::server::logs::format;
 
 /// Jobs that are listed.
 const LISTED: u32 = 200;
 
+/// A job that a person attends to.
+pub struct Attendance {
+    user: User,
+    app: App,
+    job: Job,
+}
+
+impl Attendance {
+    /// The job's number.
+    pub fn id(&self) -> i64 {
+        self.job.id.0
+    }
+
+    /// What is to be started there.
+    pub fn program(&self) -> Vec<String> {
+        Jobs::program(&self.job)
+    }
+
+    /// What it is called in records: no more than the program's name, for arguments may be secrets.
+    pub fn name(&self) -> &str {
+        match &self.job.command {
+            JobCommand::Words(words) => words.first().map_or("", String::as_str),
+            JobCommand::Line(line) => line.split_whitespace().next().unwrap_or_default(),
+        }
+    }
+}
+
 impl Apps {
     /// Runs a command; returns when it is on its way.
     pub async fn run(&self, user: &User, name: &str, wish: Run) -> Result<api::job::Job, ActionError> {
         let app = self.may(user, name, Action::RunJobs).await?;
-        let wish = Wish {
-            command: command(wish.command, wish.module, wish.function)?,
-            size: wish.size.map(Size::parse).transpose()?,
-            limit: wish.timeout.map(Duration::from_secs),
-            env: wish.env,
-            by: user.email.to_string(),
-        };
-        let job = self.rooms.jobs.run(&app, wish).await?;
+        let job = self.rooms.jobs.run(&app, asked(user, wish, false)?).await?;
         self.rooms.logs.platform(&app.name, format!("Job {} started by {}", job.id, user.email));
         self.job(user, name, &job.id.to_string()).await
+    }
+
+    /// Whether the person may run jobs at all; a door that cannot say it later asks first.
+    pub async fn may_run(&self, user: &User, name: &str) -> Result<(), ActionError> {
+        self.may(user, name, Action::RunJobs).await.map(drop)
+    }
+
+    /// Makes a job whose program the person will start at a terminal.
+    pub async fn attend(&self, user: &User, name: &str, wish: Run) -> Result<Attendance, ActionError> {
+        let app = self.may(user, name, Action::RunJobs).await?;
+        let job = self.rooms.jobs.run(&app, asked(user, wish, true)?).await?;
+        self.rooms.logs.platform(&app.name, format!("Job {} started by {} at a terminal", job.id, user.email));
+        Ok(Attendance { user: user.clone(), app, job })
+    }
+
+    /// Waits until its replica can be entered.
+    pub async fn arrive(&self, attendance: &Attendance) -> Result<Entrance, ActionError> {
+        let Attendance { user, app, job } = attendance;
+        match self.rooms.jobs.begun(&app.name, job).await? {
+            Some(instance) => Ok(Entrance { user: user.clone(), app: app.clone(), instance }),
+            None => Err(ActionError::Unavailable(format!(
+                "job {0} ended before it began; `gigalixir jobs:info {0}`",
+                job.id
+            ))),
+        }
+    }
+
+    /// Its program has ended with that code, or (without one) it is to end for another reason. Returns when the end is
+    /// recorded.
+    pub async fn depart(&self, attendance: &Attendance, code: Option<i32>) -> Result<(), ActionError> {
+        let job = &attendance.job;
+        match code {
+            Some(code) => self.rooms.jobs.done(job.id, code),
+            None => drop(self.rooms.jobs.stop(job.id).await?),
+        }
+        self.settled(attendance).await
+    }
+
+    /// Returns when its end is recorded, which its replica's end brings about.
+    pub async fn settled(&self, Attendance { app, job, .. }: &Attendance) -> Result<(), ActionError> {
+        Ok(self.rooms.jobs.ended(app.id, job.id).await.map(drop)?)
     }
 
     /// The newest jobs, newest first.
@@ -84,6 +146,18 @@ impl Apps {
         let number = id.parse().map_err(|_| JobError::NotFound)?;
         Ok(self.rooms.store.job(app.id, JobId(number)).await.map_err(JobError::from)?)
     }
+}
+
+/// A person's wish.
+fn asked(user: &User, wish: Run, attended: bool) -> Result<Wish, ActionError> {
+    Ok(Wish {
+        command: command(wish.command, wish.module, wish.function)?,
+        size: wish.size.map(Size::parse).transpose()?,
+        limit: wish.timeout.map(Duration::from_secs),
+        env: wish.env,
+        attended,
+        by: user.email.to_string(),
+    })
 }
 
 /// 2017 named a function; a release runs it by `eval`, which every kind of release has.

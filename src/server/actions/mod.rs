@@ -12,6 +12,7 @@ mod canary;
 mod certs;
 mod config;
 mod console;
+mod crowd;
 mod destroy;
 mod domains;
 mod drains;
@@ -42,6 +43,7 @@ use super::domain::Invalid;
 use super::store::StoreError;
 
 pub use allowance::Allowance;
+pub use crowd::{Crowd, Place};
 
 /// Why an action was refused or failed.
 #[derive(Debug, thiserror::Error)]

@@ -43,6 +43,7 @@ impl From<JobError> for ActionError {
             JobError::NotFound => Self::NotFound(text),
             JobError::Invalid(why) => Self::Invalid(why),
             JobError::Release(error) => error.into(),
+            JobError::Runtime(error) => error.into(),
             JobError::Store(error) => error.into(),
         }
     }

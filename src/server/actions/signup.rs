@@ -1,4 +1,4 @@
-//! Signing up: e-mail → mailed code → password → a user. Each step is a row's change, so a restart in between loses
+//! Signing up: e-mail → mailed code → password → (where use has a price) a payment token → a user. Each step is a row's change, so a restart in between loses
 //! nothing, and the rule who may sign up is asked at the first step for a quick answer and at the last for a true one.
 
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use super::ActionError;
 use super::account::{Accounts, MintedKey, digest};
 use super::passwords::Passwords;
 use crate::server::config::Signups;
-use crate::server::domain::{Email, Invalid, User};
+use crate::server::domain::{Email, Invalid, Tier, User};
 use crate::server::mail::{MailError, letters};
 use crate::server::store::{CodeCheck, Digest, Finish, NewSignup, SignupsRule};
 
@@ -29,27 +29,36 @@ impl Accounts {
         let email = Email::parse(email)?;
         self.signups_open().await?;
         let letter = letters::confirmation;
-        self.mail_code(&email, None, |code, _| letter(&self.rules.domain, code, CODE_LIFE.as_mins())).await
+        self.mail_code(&email, AtOnce::default(), |code, _| letter(&self.rules.domain, code, CODE_LIFE.as_mins())).await
     }
 
     /// The signup of 2017: address and password in one request, and a mail with a link that confirms it.
-    pub async fn sign_up_at_once(&self, email: &str, password: &str, from: IpAddr) -> Result<(), ActionError> {
+    pub async fn sign_up_at_once(
+        &self,
+        email: &str,
+        password: &str,
+        token: Option<&str>,
+        from: IpAddr,
+    ) -> Result<(), ActionError> {
         self.limits.codes_per_address.take(&from)?;
         let email = Email::parse(email)?;
         Passwords::check_new(password)?;
         self.signups_open().await?;
-        let hash = self.passwords.hash(password).await?;
+        let token = token.filter(|token| self.rules.billing && !token.is_empty());
+        let at_once = AtOnce { password_hash: Some(self.passwords.hash(password).await?), token };
         let letter = |code: &str, uuid: &str| {
             letters::confirmation_link(&self.rules.domain, &self.link(uuid, code), CODE_LIFE.as_mins())
         };
-        self.mail_code(&email, Some(hash), letter).await.map(drop)
+        self.mail_code(&email, at_once, letter).await.map(drop)
     }
 
     /// The end of such a signup: the link was followed. There is a new user.
     pub async fn confirm_at_once(&self, uuid: &str, code: &str, from: IpAddr) -> Result<User, ActionError> {
         self.confirm_signup(uuid, code, from).await?;
+        let paying = self.store.signup(uuid.to_owned()).await?.is_some_and(|signup| signup.payment.is_some());
+        let tier = if paying { Tier::Standard } else { Tier::Free };
         // Its first key is nobody's: they log in for one.
-        Ok(self.finish_signup(uuid, "FREE", from).await?.0)
+        Ok(self.finish_signup(uuid, tier.as_str(), from).await?.0)
     }
 
     fn link(&self, uuid: &str, code: &str) -> String {
@@ -60,7 +69,7 @@ impl Accounts {
     async fn mail_code(
         &self,
         email: &Email,
-        password_hash: Option<String>,
+        at_once: AtOnce<'_>,
         letter: impl FnOnce(&str, &str) -> letters::Letter,
     ) -> Result<String, ActionError> {
         self.limits.mails_per_recipient.take(email)?;
@@ -71,7 +80,8 @@ impl Accounts {
             email: email.clone(),
             code: (!registered).then(|| code_digest(&uuid, &code)),
             code_expires_at: now + CODE_LIFE,
-            password_hash,
+            password_hash: at_once.password_hash,
+            payment: at_once.token.map(|token| self.sealed_for_signup(&uuid, token)).transpose()?,
         };
         self.store.begin_signup(signup, now, now - SIGNUP_LIFE).await?;
         let letter = match registered {
@@ -116,19 +126,36 @@ impl Accounts {
         }
     }
 
+    /// Between the third step and the last, for the tier STANDARD where use has a price.
+    pub async fn choose_payment(&self, uuid: &str, token: &str, from: IpAddr) -> Result<(), ActionError> {
+        self.limits.codes_per_address.take(&from)?;
+        if !self.rules.billing {
+            let text = "is not taken: this platform sells nothing, choose the free tier";
+            return Err(ActionError::invalid("stripe_token", text));
+        }
+        let sealed = self.sealed_for_signup(uuid, token)?;
+        match self.store.set_signup_payment(uuid.to_owned(), sealed).await? {
+            true => Ok(()),
+            false => Err(unknown()),
+        }
+    }
+
     /// Last step: there is a new user, with a first key.
     pub async fn finish_signup(&self, uuid: &str, tier: &str, from: IpAddr) -> Result<(User, MintedKey), ActionError> {
         self.limits.codes_per_address.take(&from)?;
-        if !tier.eq_ignore_ascii_case("FREE") {
+        let tier = Tier::parse(tier)?;
+        if tier == Tier::Standard && !self.rules.billing {
             return Err(ActionError::invalid("tier", "must be FREE: this platform is self-hosted and sells nothing"));
         }
+        let sealed = self.store.signup(uuid.to_owned()).await?.and_then(|signup| signup.payment);
+        let plan = self.plan(uuid, tier, sealed)?;
         let rule = match self.rules.signups {
             Signups::First => SignupsRule::First,
             Signups::Open => SignupsRule::Open,
             Signups::Closed => return Err(closed()),
         };
         let (key, row) = self.new_key();
-        match self.store.finish_signup(uuid.to_owned(), rule, row, self.clock.now()).await? {
+        match self.store.finish_signup(uuid.to_owned(), rule, (plan, row), self.clock.now()).await? {
             Finish::Done(user) => {
                 tracing::info!(account.email = %user.email, "a person signed up");
                 Ok((user, key))
@@ -177,6 +204,13 @@ impl Accounts {
             Signups::First => Ok(()),
         }
     }
+}
+
+/// What a signup of 2017 gives in its one request.
+#[derive(Default)]
+struct AtOnce<'a> {
+    password_hash: Option<String>,
+    token: Option<&'a str>,
 }
 
 fn closed() -> ActionError {

@@ -64,6 +64,7 @@ impl Default for Limits {
             people_per_app: 25,
             drains_per_app: 5,
             private_drains: false,
+            sessions_per_account: 1000,
         }
     }
 }
@@ -120,6 +121,7 @@ impl Default for JobsConfig {
     fn default() -> Self {
         Self {
             seconds: 300,
+            terminal_seconds: 3600,
             longest_seconds: 86_400,
             release_seconds: 1800,
             at_once: 5,

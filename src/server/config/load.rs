@@ -186,6 +186,7 @@ impl ServerConfig {
             ("limits.slug_mib", limits.slug_mib == 0),
             ("limits.log_mib", limits.log_mib == 0),
             ("jobs.seconds", self.jobs.seconds == 0),
+            ("jobs.terminal_seconds", self.jobs.terminal_seconds == 0),
             ("jobs.longest_seconds", self.jobs.longest_seconds == 0),
             ("jobs.release_seconds", self.jobs.release_seconds == 0),
             ("jobs.at_once", self.jobs.at_once == 0),

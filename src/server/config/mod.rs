@@ -189,6 +189,8 @@ pub struct Limits {
     pub drains_per_app: u32,
     /// Whether drains may lead to this machine and to private networks.
     pub private_drains: bool,
+    /// Consoles, programs and tunnels of one account over the API, at once.
+    pub sessions_per_account: usize,
 }
 
 /// How often something may be asked: so many at once, then as many again evenly over the time. 0 is unlimited.
@@ -307,6 +309,8 @@ pub struct DockerSettings {
 pub struct JobsConfig {
     /// Seconds of a job that does not say.
     pub seconds: u64,
+    /// Seconds of a job at a terminal that does not say.
+    pub terminal_seconds: u64,
     /// Seconds of any job.
     pub longest_seconds: u64,
     /// Seconds of a release phase.

@@ -17,6 +17,36 @@ pub struct User {
     pub email: Email,
     /// When the account was made.
     pub created_at: Timestamp,
+    /// What it signed up for.
+    pub tier: Tier,
+}
+
+/// What an account signed up for. It decides nothing here: each may do what the other may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Without a payment method.
+    Free,
+    /// With one, where use has a price.
+    Standard,
+}
+
+impl Tier {
+    /// Reads `FREE` or `STANDARD`, in any case.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text.to_ascii_uppercase().as_str() {
+            "FREE" => Ok(Self::Free),
+            "STANDARD" => Ok(Self::Standard),
+            _ => Err(Invalid::new("tier", "should be FREE or STANDARD")),
+        }
+    }
+
+    /// As clients read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "FREE",
+            Self::Standard => "STANDARD",
+        }
+    }
 }
 
 /// An e-mail address: one `@`, no blanks or control characters, at most 254 bytes (RFC 5321 4.5.3.1), lower-cased.

@@ -45,6 +45,8 @@ pub struct Job {
     pub started_at: Option<Timestamp>,
     /// What else there is to say, for people.
     pub detail: Option<String>,
+    /// Its program is started by a person at a terminal, and the job ends with their visit.
+    pub attended: bool,
 }
 
 /// What asks for jobs.

@@ -24,7 +24,7 @@ mod ssh_key;
 mod upgrade;
 mod workload;
 
-pub use account::{Email, User, UserId};
+pub use account::{Email, Tier, User, UserId};
 pub use app::{App, AppId};
 pub use certificate::{Certificate, CertificateOrder, CertificateSource, OrderStep};
 pub use config_vars::ConfigVars;

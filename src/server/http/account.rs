@@ -69,8 +69,9 @@ async fn signup(
         let (user, key) = accounts.finish_signup(&uuid, &tier, from).await?;
         return ok(SignupAnswer::Done(SignedUp { email: user.email.to_string(), key: key.text }));
     }
-    if step.stripe_token.is_some() {
-        return refuse("stripe_token", "is not taken: this platform sells nothing, choose the free tier");
+    if let Some(token) = step.stripe_token {
+        accounts.choose_payment(&uuid, &token, from).await?;
+        return ok(SignupAnswer::Next(SignupSession { uuid }));
     }
     if step.promo_code.is_some() {
         return refuse("promo_code", "is not known: this platform sells nothing");
@@ -108,7 +109,7 @@ async fn login(
 async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer<Account> {
     ok(Account {
         email: user.email.to_string(),
-        tier: "FREE".into(),
+        tier: user.tier.as_str().into(),
         credit_cents: 0,
         api_key_expires_at: Some(key_expires_at.to_string()),
     })
@@ -232,13 +233,13 @@ async fn revoke_email(
     ok(EmailOnly { email: accounts.revoke_email_change(&body.token, from).await? })
 }
 
-/// A signup of 2017 is one request. A payment token that comes with it is not taken: nothing is sold.
+/// A signup of 2017 is one request. A payment token that comes with it is kept where use has a price.
 async fn signup_2017(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(wish): JsonBody<SignUpAtOnce>,
 ) -> Answer<Message> {
-    accounts.sign_up_at_once(&wish.email, &wish.password, from).await?;
+    accounts.sign_up_at_once(&wish.email, &wish.password, wish.stripe_token.as_deref(), from).await?;
     ok(Message::new("A mail is on its way: confirm your address, then log in."))
 }
 

@@ -1,4 +1,4 @@
-//! `/api/apps/A/exec` and `/tunnel`: WebSockets into a replica; and what consoles ask for.
+//! `/api/apps/A/exec`, `/tunnel` and `/run`: WebSockets into a replica; and what consoles ask for.
 //!
 //! Two halves run beside each other, one each way, so that a program that does not read cannot keep us from reading what
 //! it says; each waits for its own slower end. What is refused is refused before the protocol changes, as far as it is
@@ -18,6 +18,7 @@ use super::answer::{Answer, ok};
 use super::auth::SignedIn;
 use super::error::HttpError;
 use super::extract::{Parameters, Segments};
+use super::replica::Insider;
 use super::routes::{Part, Routes, Sheet};
 use super::visit;
 use crate::api::inside::{MigrateQuery, ObserverCommands, TunnelQuery};
@@ -29,6 +30,7 @@ const LONGEST_MESSAGE: usize = 1 << 20;
 pub(super) fn routes() -> Routes<Doors> {
     Routes::new()
         .get("/api/apps/{app}/exec", exec, "runs a program beside an app's own, over a WebSocket")
+        .get("/api/apps/{app}/run", attend, "runs a command in a fresh replica, at a terminal, over a WebSocket")
         .get("/api/apps/{app}/tunnel", tunnel, "connects to a port of a replica, over a WebSocket")
         .get("/api/apps/{app}/releases/migrate-command", migrate, "tells the expression that migrates an app's repos")
         .get("/api/apps/{app}/observer-commands", observer, "tells the expressions that an observer begins with")
@@ -66,9 +68,25 @@ async fn exec(
     Segments(app): Segments<String>,
     upgrade: Upgrade,
 ) -> Result<Response, HttpError> {
+    let access = apps.access_changes();
     apps.may_enter(&user, &app).await?;
-    let visitor = visit::Visitor { apps, user, app, shutdown };
-    Ok(upgrade.asked()?.on_upgrade(move |socket| visit::program(visitor, socket)))
+    let upgrade = upgrade.asked()?;
+    let visitor = visit::Visitor { _place: apps.take_place(&user)?, apps, user, app, shutdown, access };
+    Ok(upgrade.on_upgrade(move |socket| visit::program(visitor, socket)))
+}
+
+async fn attend(
+    State(apps): State<Arc<Apps>>,
+    State(shutdown): State<CancellationToken>,
+    SignedIn { user, .. }: SignedIn,
+    Segments(app): Segments<String>,
+    upgrade: Upgrade,
+) -> Result<Response, HttpError> {
+    let access = apps.access_changes();
+    apps.may_run(&user, &app).await?;
+    let upgrade = upgrade.asked()?;
+    let visitor = visit::Visitor { _place: apps.take_place(&user)?, apps, user, app, shutdown, access };
+    Ok(upgrade.on_upgrade(move |socket| visit::job(visitor, socket)))
 }
 
 async fn tunnel(
@@ -79,21 +97,27 @@ async fn tunnel(
     Parameters(query): Parameters<TunnelQuery>,
     upgrade: Upgrade,
 ) -> Result<Response, HttpError> {
+    let access = apps.access_changes();
     apps.may_enter(&user, &app).await?;
     let upgrade = upgrade.asked()?;
+    let place = apps.take_place(&user)?;
     let entrance = apps.enter(&user, &app, query.replica.as_deref()).await?;
     let stream = apps.connect(&entrance, query.port).await?;
-    let visitor = visit::Visitor { apps, user, app, shutdown };
+    let visitor = visit::Visitor { apps, user, app, shutdown, access, _place: place };
     Ok(upgrade.on_upgrade(move |socket| visit::tunnel(visitor, entrance, query.port, stream, socket)))
 }
 
 async fn migrate(
     State(apps): State<Arc<Apps>>,
-    SignedIn { user, .. }: SignedIn,
+    insider: Insider,
     Segments(app): Segments<String>,
     Parameters(query): Parameters<MigrateQuery>,
 ) -> Answer<String> {
-    ok(apps.migrate_command(&user, &app, query.migration_app_name.as_deref()).await?)
+    let of = query.migration_app_name.as_deref();
+    match insider {
+        Insider::Replica(app) => ok(apps.migrate_command_of(&app, of).await?),
+        Insider::Person(user) => ok(apps.migrate_command(&user, &app, of).await?),
+    }
 }
 
 async fn observer(

@@ -22,6 +22,7 @@ pub mod git;
 mod health;
 mod inside;
 mod jobs;
+mod line;
 mod logs;
 mod maintenance;
 mod metrics;

@@ -1,4 +1,5 @@
-//! `/api/payment_methods`, `/api/upgrade`. A token is kept, nothing is charged, and the tier stays what it is.
+//! `/api/payment_methods`, `/api/upgrade`. A token is kept, nothing is charged; where use has a price, upgrading
+//! makes the tier STANDARD.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::api::Message;
 use crate::api::account::{PaymentMethod, PaymentToken};
 use crate::server::actions::ActionError;
 use crate::server::actions::account::Accounts;
+use crate::server::domain::Tier;
 
 type Shared = State<Arc<Accounts>>;
 
@@ -61,8 +63,14 @@ async fn upgrade(
     if wish.promo_code.is_some() {
         return Err(ActionError::invalid("promo_code", "is not known: this platform sells nothing").into());
     }
-    accounts.set_payment_method(&user, &wish.stripe_token).await?;
-    ok(Message::new("This platform sells nothing: the tier stays FREE, which has no limits of its own."))
+    match accounts.upgrade(&user, &wish.stripe_token).await? {
+        Tier::Standard => {
+            ok(Message::new("Account upgraded: the tier is STANDARD. Invoices are told, nobody is charged."))
+        }
+        Tier::Free => {
+            ok(Message::new("This platform sells nothing: the tier stays FREE, which has no limits of its own."))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,15 +11,15 @@ use utoipa::IntoParams;
 
 use super::Doors;
 use super::answer::{Answer, ok};
-use super::auth::basic;
+use super::auth::{SignedIn, basic};
 use super::error::HttpError;
 use super::extract::{Parameters, Segments};
 use super::not_offered::{Nothing, not_offered};
 use super::routes::{APP_KEY, INGRESS_KEY, Part, Routes, Sheet};
 use crate::api::replica::{CurrentRelease, DomainStatus, HostIndex};
-use crate::server::actions::account::Credentials;
+use crate::server::actions::account::{Accounts, Credentials};
 use crate::server::actions::apps::Apps;
-use crate::server::domain::App;
+use crate::server::domain::{App, User};
 
 pub(super) fn routes() -> Routes<Doors> {
     Routes::new()
@@ -51,6 +51,36 @@ where
 
 impl Part for Replica {
     fn describe(sheet: &mut Sheet) {
+        sheet.needs(APP_KEY);
+    }
+}
+
+/// A replica of the app in the path, or a person: for what both may ask. Who presents an app's name is no person.
+pub(super) enum Insider {
+    Replica(App),
+    Person(User),
+}
+
+impl<S> FromRequestParts<S> for Insider
+where
+    S: Send + Sync,
+    Arc<Apps>: FromRef<S>,
+    Arc<Accounts>: FromRef<S>,
+{
+    type Rejection = HttpError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        if basic(&parts.headers).iter().any(|tried| !tried.email.is_empty() && !tried.email.contains('@')) {
+            let Replica(app) = Replica::from_request_parts(parts, state).await?;
+            return Ok(Self::Replica(app));
+        }
+        Ok(Self::Person(SignedIn::from_request_parts(parts, state).await?.user))
+    }
+}
+
+impl Part for Insider {
+    fn describe(sheet: &mut Sheet) {
+        SignedIn::describe(sheet);
         sheet.needs(APP_KEY);
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Platform {
     pub(crate) router: Router,
     pub(crate) clock: Clock,
     pub(crate) outbox: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) sealer: Arc<Sealer>,
     _folder: tempfile::TempDir,
 }
 
@@ -90,6 +92,15 @@ impl Platform {
     }
 
     pub(crate) fn with(signups: Signups, rates: Rates, smtp: &SmtpConfig) -> Self {
+        Self::made(signups, rates, smtp, false)
+    }
+
+    /// Where use has a price.
+    pub(crate) fn with_billing() -> Self {
+        Self::made(Signups::Open, generous(), &SmtpConfig::default(), true)
+    }
+
+    fn made(signups: Signups, rates: Rates, smtp: &SmtpConfig, billing: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("db")).unwrap();
         let (clock, outbox) = (Clock::system(), folder.path().join("outbox"));
@@ -98,17 +109,18 @@ impl Platform {
             signups,
             rates,
             ssh_keys: 50,
+            billing,
             domain: Hostname::localhost(),
             api_url: "http://api.test".to_owned(),
         };
         let sealer = Arc::new(Sealer::open(&folder.path().join("key")).unwrap());
-        let accounts = Accounts::new(store.clone(), mailer, sealer, rules, clock.clone()).unwrap();
-        let doors = Doors { accounts: Arc::new(accounts), store };
+        let accounts = Accounts::new(store.clone(), mailer, sealer.clone(), rules, clock.clone()).unwrap();
+        let doors = Doors { accounts: Arc::new(accounts), store: store.clone() };
         let routes = account::routes().merge(ssh_keys::routes()).merge(mfa::routes()).merge(payments::routes());
         let routes =
             routes.get("/healthz", health::check, "").with_document().into_router().route("/panic", get(panics));
         let router = dressed(routes, &doors, 64 * 1024).with_state(doors);
-        Self { router, clock, outbox, _folder: folder }
+        Self { router, clock, outbox, store, sealer, _folder: folder }
     }
 
     /// Asks as the official client does: with a JSON content type, body or no body.

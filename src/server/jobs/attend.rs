@@ -15,7 +15,7 @@ use crate::server::runtime::{InstanceEvent, RuntimeError};
 use crate::server::steps;
 use crate::server::store::{OpenJob, StoredWorkload, WorkloadState};
 
-use super::{JobError, Jobs};
+use super::{JobError, Jobs, Stop, attended};
 
 /// The code of a run that nobody saw end: as if it was killed.
 const LOST: i32 = 137;
@@ -72,7 +72,7 @@ impl Jobs {
 
     /// Attends to a job that the runtime has, or is to have.
     pub(super) fn attend_later(&self, job: OpenJob) {
-        let (stop, stopped) = watch::channel(job.stopping);
+        let (stop, stopped) = watch::channel(if job.stopping { Stop::Wanted } else { Stop::No });
         self.running().insert(job.job.id, stop);
         let this = self.clone();
         self.0.tasks.spawn(async move {
@@ -89,14 +89,17 @@ impl Jobs {
         });
     }
 
-    async fn attend(&self, job: &OpenJob, stop: watch::Receiver<bool>) -> Result<(), JobError> {
+    async fn attend(&self, job: &OpenJob, stop: watch::Receiver<Stop>) -> Result<(), JobError> {
         let workload = self.workload(job)?;
-        let (end, detail) = match self.run_to_end(&workload, stop).await {
+        let (end, detail) = match self.run_to_end(&workload, stop.clone()).await {
             Ok(Seen::Ended(exit)) => (JobEnd::of(&exit), None),
-            Ok(Seen::Stopped(exit)) => {
-                let end = JobEnd::without_run(Outcome::Stopped, Timestamp::now());
-                (JobEnd { code: exit.map(|exit| exit.code), ..end }, None)
-            }
+            Ok(Seen::Stopped(exit)) => match *stop.borrow() {
+                Stop::Done(code) => (JobEnd::of(&attended::exit(code, exit)), None),
+                Stop::No | Stop::Wanted => {
+                    let end = JobEnd::without_run(Outcome::Stopped, Timestamp::now());
+                    (JobEnd { code: exit.map(|exit| exit.code), ..end }, None)
+                }
+            },
             Err(error) => (JobEnd::without_run(Outcome::NotStarted, Timestamp::now()), Some(told(&error))),
         };
         self.finish(job, &workload.id, end, detail).await?;
@@ -141,10 +144,10 @@ impl Jobs {
     }
 
     /// Tells the runtime (again does no harm) and waits for the end.
-    async fn run_to_end(&self, workload: &Workload, mut stop: watch::Receiver<bool>) -> Result<Seen, RuntimeError> {
+    async fn run_to_end(&self, workload: &Workload, mut stop: watch::Receiver<Stop>) -> Result<Seen, RuntimeError> {
         let runtime = &self.0.rooms.runtime;
         let mut events = runtime.watch();
-        if !*stop.borrow() {
+        if *stop.borrow() == Stop::No {
             runtime.apply(workload).await?;
         }
         let mut present = self.present(&workload.id).await?;
@@ -165,7 +168,7 @@ impl Jobs {
         }
     }
 
-    async fn present(&self, id: &WorkloadId) -> Result<Option<Instance>, RuntimeError> {
+    pub(super) async fn present(&self, id: &WorkloadId) -> Result<Option<Instance>, RuntimeError> {
         Ok(self.0.rooms.runtime.instances().await?.into_iter().find(|instance| instance.workload == *id))
     }
 
@@ -196,7 +199,7 @@ impl Jobs {
 }
 
 /// The next change of a workload's instance; `None` when some were missed.
-async fn next(events: &mut Receiver<InstanceEvent>, id: &WorkloadId) -> Option<InstanceEvent> {
+pub(super) async fn next(events: &mut Receiver<InstanceEvent>, id: &WorkloadId) -> Option<InstanceEvent> {
     loop {
         match events.recv().await {
             Ok(event) => {
@@ -213,8 +216,8 @@ async fn next(events: &mut Receiver<InstanceEvent>, id: &WorkloadId) -> Option<I
 }
 
 /// Returns when it is told to; never, if nobody can tell any more.
-async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
+async fn told_to_stop(stop: &mut watch::Receiver<Stop>) {
+    if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
         std::future::pending().await
     }
 }

@@ -11,10 +11,10 @@ use crate::server::releases::environment;
 use crate::server::steps;
 use crate::server::store::{NewJob, Seen, StoreError, WorkloadState};
 
-use super::{JobError, Jobs};
+use super::{JobError, Jobs, attended};
 
 /// The line that runs a job's words as they are: programs are looked up in the `PATH`, then in a release's own `bin`.
-const RUN_WORDS: &str = r#"PATH="$PATH:/app/bin"; exec "$@""#;
+pub(super) const RUN_WORDS: &str = r#"PATH="$PATH:/app/bin"; exec "$@""#;
 
 /// What shall run.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Wish {
     pub limit: Option<Duration>,
     /// Over the app's config.
     pub env: BTreeMap<String, String>,
+    /// Whether the asker starts the program, at a terminal ([`attended`](super::attended)).
+    pub attended: bool,
     /// The address of who asks.
     pub by: String,
 }
@@ -89,7 +91,7 @@ impl Jobs {
         ground: &Ground<'_>,
     ) -> Result<(NewJob, Workload), JobError> {
         let rooms = &self.0.rooms;
-        let limit = self.limit(kind, wish.limit)?;
+        let limit = self.limit(kind, &wish)?;
         let secrets = rooms.releases.secrets(app.id).await?;
         let mut env = environment::of_replica(
             &app.name,
@@ -101,6 +103,7 @@ impl Jobs {
         );
         env.extend(wish.env);
         let (command, arguments) = match &wish.command {
+            _ if wish.attended => (attended::HOST.to_owned(), Vec::new()),
             JobCommand::Words(words) => (RUN_WORDS.to_owned(), words.clone()),
             JobCommand::Line(line) => (line.clone(), Vec::new()),
         };
@@ -135,16 +138,21 @@ impl Jobs {
             by: wish.by,
             created_at: rooms.clock.now(),
             started_at: None,
-            detail: None,
+            detail: wish.attended.then(|| attended::DETAIL.to_owned()),
+            attended: wish.attended,
         };
         let digest = workload.slug.clone();
         Ok((NewJob { job, digest, sealed_spec: Some(sealed.sealed_spec), waits: false }, workload))
     }
 
-    fn limit(&self, kind: JobKind, wished: Option<Duration>) -> Result<Duration, Invalid> {
+    fn limit(&self, kind: JobKind, wish: &Wish) -> Result<Duration, Invalid> {
         let settings = &self.0.settings;
-        let default = if kind == JobKind::Release { settings.release_limit } else { settings.limit };
-        self.check_limit(wished).map(|()| wished.unwrap_or(default))
+        let default = match kind {
+            JobKind::Release => settings.release_limit,
+            JobKind::Run if wish.attended => settings.attended_limit,
+            JobKind::Run | JobKind::Cron => settings.limit,
+        };
+        self.check_limit(wish.limit).map(|()| wish.limit.unwrap_or(default))
     }
 
     /// Whether a job may run that long.

@@ -1,5 +1,6 @@
 use crate::server::domain::Invalid;
 use crate::server::releases::ReleaseError;
+use crate::server::runtime::RuntimeError;
 use crate::server::store::StoreError;
 
 /// Why a job was refused.
@@ -20,6 +21,9 @@ pub enum JobError {
     /// Code or config cannot be had.
     #[error(transparent)]
     Release(ReleaseError),
+    /// The machine's refusal.
+    #[error(transparent)]
+    Runtime(RuntimeError),
     /// The database's refusal.
     #[error(transparent)]
     Store(StoreError),

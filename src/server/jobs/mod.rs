@@ -5,14 +5,15 @@
 //! what runs and records each end once. Its output is kept, bounded, for as long as its record. Of one app so many run
 //! at a time and so many wait; more are refused.
 //!
-//! In reading order: asking ([`begin`]), running ([`attend`]), what it says ([`output`]), the release phase
-//! ([`release_phase`]), and time: when runs are due ([`timing`], pure), the one timer ([`alarm`]), what it sets going
+//! In reading order: asking ([`begin`]), running ([`attend`]), what it says ([`output`]), those with a person at a terminal
+//! ([`attended`]), the release phase ([`release_phase`]), and time: when runs are due ([`timing`], pure), the one timer ([`alarm`]), what it sets going
 //! ([`scheduler`]).
 //!
 //! Deliberately absent: trying again. A job that failed has failed; its schedule comes again, a person can ask again.
 
 mod alarm;
 mod attend;
+mod attended;
 mod begin;
 mod error;
 mod output;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub domain: Hostname,
     /// How long a job may run that does not say.
     pub limit: Duration,
+    /// How long a job at a terminal may run that does not say.
+    pub attended_limit: Duration,
     /// How long any job may run.
     pub longest: Duration,
     /// How long a release phase may run.
@@ -72,6 +75,7 @@ impl Settings {
         Self {
             domain,
             limit: Duration::from_mins(5),
+            attended_limit: Duration::from_hours(1),
             longest: Duration::from_hours(24),
             release_limit: Duration::from_mins(30),
             at_once: 5,
@@ -107,7 +111,7 @@ struct Inner {
     rooms: Rooms,
     settings: Settings,
     /// The stop of each that runs.
-    running: Mutex<HashMap<JobId, watch::Sender<bool>>>,
+    running: Mutex<HashMap<JobId, watch::Sender<Stop>>>,
     /// One at a time decides which may start.
     choosing: tokio::sync::Mutex<()>,
     /// Counts ends, for those who wait for one.
@@ -116,6 +120,17 @@ struct Inner {
     changed: Notify,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// Whether a job that runs is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// Not yet.
+    No,
+    /// Somebody wants it to.
+    Wanted,
+    /// Its program has ended with this code, in the hands of who attended to it.
+    Done(i32),
 }
 
 impl Jobs {
@@ -153,7 +168,7 @@ impl Jobs {
         if !self.0.rooms.store.stop_job(id).await? {
             return Ok(false);
         }
-        let told = self.running().get(&id).map(|stop| stop.send_replace(true)).is_some();
+        let told = self.running().get(&id).map(|stop| stop.send_replace(Stop::Wanted)).is_some();
         if !told {
             // It waits, or was about to start: whoever decides that next sees that it is not to.
             self.choose_later();
@@ -217,7 +232,7 @@ impl Jobs {
         self.0.changed.notify_one();
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<JobId, watch::Sender<bool>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<JobId, watch::Sender<Stop>>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
 //! After a start, however the last server ended: what ran is attended to again, what waited waits on. A release phase
-//! whose deploy was cut off is ended, for the deploy has been undone.
+//! whose deploy was cut off is ended, for the deploy has been undone; what a person attended to is ended too.
 
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ impl Jobs {
     pub(super) async fn take_over(&self) -> Result<(), JobError> {
         for mut job in self.0.rooms.store.open_jobs().await? {
             self.0.rooms.output.begin(job.workload_id(), job.job.id);
-            if job.job.kind == JobKind::Release {
+            if job.job.kind == JobKind::Release || job.job.attended {
                 self.0.rooms.store.stop_job(job.job.id).await?;
                 job.stopping = true;
             }

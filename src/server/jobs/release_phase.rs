@@ -38,6 +38,7 @@ impl Jobs {
             size: None,
             limit: None,
             env: Default::default(),
+            attended: false,
             by: phase.by,
         };
         let ground = Ground { version: phase.version, slug: &phase.slug, config: &phase.config };

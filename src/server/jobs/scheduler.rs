@@ -121,6 +121,7 @@ impl Jobs {
             size: schedule.size,
             limit: schedule.limit,
             env: Default::default(),
+            attended: false,
             by: schedule.by.clone(),
         };
         let waits = schedule.plan.overlap == Overlap::Queue;
@@ -161,6 +162,7 @@ impl Jobs {
             created_at: now,
             started_at: None,
             detail: Some(detail),
+            attended: false,
         };
         Ok(NewJob { job, digest: digest.clone(), sealed_spec: None, waits: false })
     }

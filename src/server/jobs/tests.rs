@@ -80,7 +80,7 @@ impl World {
 
     async fn run(&self, jobs: &Jobs, word: &str) -> Result<Job, JobError> {
         let command = JobCommand::words(vec![word.to_owned()]).unwrap();
-        let wish = Wish { command, size: None, limit: None, env: BTreeMap::new(), by: ME.to_owned() };
+        let wish = Wish { command, size: None, limit: None, env: BTreeMap::new(), attended: false, by: ME.to_owned() };
         jobs.run(&self.app, wish).await
     }
 

@@ -1,8 +1,7 @@
 //! What runs in the replica when a client asks for a shell, a command or a subsystem. A client's text meets a shell only
 //! there, in the sandbox that is the app's anyway.
 //!
-//! No shell is a login shell, as far as bash is concerned: the runtime has prepared the app's environment already, and
-//! `/etc/profile` would only put the system's `PATH` in place of it.
+//! As sshd does it: who names no command gets a login shell, a command's shell is none.
 
 /// Looks where Debian and others have it; the stack decides.
 const SFTP: &str = r#"
@@ -12,11 +11,6 @@ done
 echo "gigalixir: this stack has no sftp-server (Debian: openssh-sftp-server); scp -O and cat work without it" >&2
 exit 127
 "#;
-
-/// A shell, which asks for commands if it has a terminal.
-pub(super) fn shell() -> Vec<String> {
-    words(["bash"])
-}
 
 /// A command line; `None` if it is no text.
 pub(super) fn line(line: &[u8]) -> Option<Vec<String>> {

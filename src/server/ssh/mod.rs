@@ -11,7 +11,6 @@
 //! little).
 
 mod call;
-mod crowd;
 mod cut;
 mod destination;
 mod host_keys;
@@ -41,9 +40,8 @@ use tokio_util::task::TaskTracker;
 
 use super::actions::account::{Accounts, network};
 use super::actions::apps::Apps;
-use super::actions::{ActionError, Allowance};
+use super::actions::{ActionError, Allowance, Crowd};
 use super::domain::UserId;
-use crowd::Crowd;
 use cut::Cut;
 use destination::Destination;
 pub use host_keys::HostKeyError;

@@ -13,10 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Gateway;
-use super::crowd::Place;
 use super::inbox::Backlog;
-use crate::server::actions::ActionError;
 use crate::server::actions::enter::Entrance;
+use crate::server::actions::{ActionError, Place};
 use crate::server::domain::UserId;
 use crate::server::runtime::session::{Command, Session, Stream};
 

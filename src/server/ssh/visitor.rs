@@ -13,6 +13,7 @@ use super::seats::{CHANGES, Line, Seats, size};
 use super::visit::{Admission, Visit};
 use super::voice::Voice;
 use super::{Gateway, tunnel};
+use crate::server::actions::enter::login_shell;
 use crate::server::runtime::session::Control;
 
 /// Sent when a visit begins.
@@ -236,7 +237,7 @@ impl Handler for Visitor {
     }
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Error> {
-        self.start(channel, Some(super::call::shell()), session)
+        self.start(channel, Some(login_shell()), session)
     }
 
     async fn exec_request(&mut self, channel: ChannelId, line: &[u8], session: &mut Session) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Store, StoreError};
-use crate::server::domain::{Email, User, UserId};
+use crate::server::domain::{Email, Tier, User, UserId};
 
 /// SHA-256 of something secret that was random enough not to need more.
 pub type Digest = [u8; 32];
@@ -24,8 +24,8 @@ impl Store {
         let email = email.clone();
         self.read(move |db| {
             let mut query =
-                db.prepare_cached("SELECT id, email, created_at, password_hash FROM users WHERE email = ?")?;
-            let row = query.query_row([email.as_str()], |row| Ok((user(row), row.get(3)?))).optional()?;
+                db.prepare_cached("SELECT id, email, created_at, tier, password_hash FROM users WHERE email = ?")?;
+            let row = query.query_row([email.as_str()], |row| Ok((user(row), row.get(4)?))).optional()?;
             row.map(|(user, hash)| Ok((user?, hash))).transpose()
         })
         .await
@@ -34,7 +34,7 @@ impl Store {
     /// A user.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         self.read(move |db| {
-            let mut query = db.prepare_cached("SELECT id, email, created_at FROM users WHERE id = ?")?;
+            let mut query = db.prepare_cached("SELECT id, email, created_at, tier FROM users WHERE id = ?")?;
             query.query_row([id.0], |row| Ok(user(row))).optional()?.transpose()
         })
         .await
@@ -44,9 +44,9 @@ impl Store {
     pub async fn user_by_key(&self, hash: Digest) -> Result<Option<(User, Timestamp)>, StoreError> {
         self.read(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT users.id, email, created_at, expires_at FROM api_keys JOIN users ON users.id = user WHERE hash = ?",
+                "SELECT users.id, email, created_at, tier, expires_at FROM api_keys JOIN users ON users.id = user WHERE hash = ?",
             )?;
-            let row = query.query_row([&hash[..]], |row| Ok((user(row), row.get(3)?))).optional()?;
+            let row = query.query_row([&hash[..]], |row| Ok((user(row), row.get(4)?))).optional()?;
             row.map(|(user, expires)| Ok((user?, seconds(expires)?))).transpose()
         })
         .await
@@ -109,11 +109,12 @@ pub(super) fn insert_key(db: &Connection, user: UserId, key: &NewKey) -> Result<
     Ok(())
 }
 
-/// Reads `id, email, created_at`.
+/// Reads `id, email, created_at, tier`.
 pub(super) fn user(row: &Row<'_>) -> Result<User, StoreError> {
     let email: String = row.get(1)?;
     let email = Email::parse(&email).map_err(|_| StoreError::Damaged("e-mail address"))?;
-    Ok(User { id: UserId(row.get(0)?), email, created_at: seconds(row.get(2)?)? })
+    let tier = Tier::parse(&row.get::<_, String>(3)?).map_err(|_| StoreError::Damaged("tier"))?;
+    Ok(User { id: UserId(row.get(0)?), email, created_at: seconds(row.get(2)?)?, tier })
 }
 
 fn seconds(since_1970: i64) -> Result<Timestamp, StoreError> {

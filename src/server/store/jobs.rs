@@ -204,8 +204,8 @@ fn insert(tx: &Transaction<'_>, new: &NewJob) -> Result<(), StoreError> {
     };
     tx.prepare_cached(
         "INSERT INTO jobs (id, app, kind, schedule, command, release, digest, size, seconds, spec, state, outcome, code,
-           detail, asked_by, created_at, started_at, ended_at, waits)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+           detail, asked_by, created_at, started_at, ended_at, waits, attended)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
     )?
     .execute(params![
         job.id.0,
@@ -227,6 +227,7 @@ fn insert(tx: &Transaction<'_>, new: &NewJob) -> Result<(), StoreError> {
         job.started_at.map(|at| at.to_string()),
         end.map(|end| end.at.to_string()),
         new.waits,
+        job.attended,
     ])?;
     if job.kind == JobKind::Run {
         record(tx, job.app, "run", &format!("Run `{}` as job {}.", job.command, job.id), &job.by)?;
@@ -279,5 +280,6 @@ fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         created_at: time(row, "created_at")?,
         started_at: optional_time("started_at")?,
         detail: row.get("detail")?,
+        attended: row.get("attended")?,
     })
 }

@@ -16,6 +16,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_tls.sql"),
     include_str!("migrations/0009_router.sql"),
     include_str!("migrations/0010_upgrades.sql"),
+    include_str!("migrations/0011_tiers.sql"),
+    include_str!("migrations/0012_attended_jobs.sql"),
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), StoreError> {

@@ -48,7 +48,7 @@ pub use mfa::StoredMfa;
 pub use operations::{Commit, Kind, Operation, OperationId, PushRef};
 pub use orders::Revocation;
 pub use releases::{NewRelease, StoredRelease};
-pub use signups::{CodeCheck, Finish, NewSignup, Signup, SignupsRule};
+pub use signups::{CodeCheck, Finish, NewSignup, Plan, Signup, SignupsRule};
 pub use slugs::SlugId;
 pub use ssh_keys::StoredSshKey;
 pub use upgrades::OpenUpgrade;

@@ -5,8 +5,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use subtle::ConstantTimeEq;
 
 use super::accounts::{NewKey, insert_key};
+use super::payments::set_payment_method;
 use super::{Digest, Store, StoreError};
-use crate::server::domain::{Email, User, UserId};
+use crate::server::domain::{Email, Tier, User, UserId};
 
 /// A signup's first row.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct NewSignup {
     pub code_expires_at: Timestamp,
     /// Its password's hash, where it was given at once.
     pub password_hash: Option<String>,
+    /// A sealed payment token, where it was given at once.
+    pub payment: Option<Vec<u8>>,
 }
 
 /// How far a signup has come.
@@ -32,6 +35,16 @@ pub struct Signup {
     pub confirmed: bool,
     /// The password was given.
     pub has_password: bool,
+    /// A payment token was given; sealed.
+    pub payment: Option<Vec<u8>>,
+}
+
+/// What a signup chose.
+pub struct Plan {
+    /// The tier.
+    pub tier: Tier,
+    /// Seals its payment token for the account that it becomes.
+    pub payment: Option<Box<dyn FnOnce(UserId) -> Vec<u8> + Send>>,
 }
 
 /// What became of a code.
@@ -77,15 +90,16 @@ impl Store {
         self.write(move |tx| {
             tx.execute("DELETE FROM signups WHERE begun_at < ?", [oldest.as_second()])?;
             tx.execute(
-                "INSERT INTO signups (uuid, email, code_hash, code_expires_at, begun_at, password_hash)
-                 VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO signups (uuid, email, code_hash, code_expires_at, begun_at, password_hash, payment)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
                 params![
                     signup.uuid,
                     signup.email.as_str(),
                     signup.code,
                     signup.code_expires_at.as_second(),
                     now.as_second(),
-                    signup.password_hash
+                    signup.password_hash,
+                    signup.payment
                 ],
             )?;
             Ok(())
@@ -157,13 +171,22 @@ impl Store {
         .await
     }
 
-    /// Turns a complete signup into a user with one key. All in one transaction of the only writer, so of two racing
-    /// first signups one is refused.
+    /// Sets the sealed payment token of a confirmed signup; whether there is one.
+    pub async fn set_signup_payment(&self, uuid: String, sealed: Vec<u8>) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            let set = "UPDATE signups SET payment = ?2 WHERE uuid = ?1 AND confirmed = 1";
+            Ok(tx.execute(set, params![uuid, sealed])? == 1)
+        })
+        .await
+    }
+
+    /// Turns a complete signup into a user with one key, and its payment method if it chose one. All in one transaction
+    /// of the only writer, so of two racing first signups one is refused.
     pub async fn finish_signup(
         &self,
         uuid: String,
         rule: SignupsRule,
-        key: NewKey,
+        (plan, key): (Plan, NewKey),
         now: Timestamp,
     ) -> Result<Finish, StoreError> {
         self.write(move |tx| {
@@ -174,15 +197,19 @@ impl Store {
             if rule == SignupsRule::First && tx.query_row("SELECT EXISTS (SELECT 1 FROM users)", [], |r| r.get(0))? {
                 return Ok(Finish::Closed);
             }
-            let insert = "INSERT INTO users (email, password_hash, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
-            if tx.execute(insert, params![email, hash, now.as_second()])? == 0 {
+            let insert = "INSERT INTO users (email, password_hash, created_at, tier) VALUES (?, ?, ?, ?)
+                          ON CONFLICT DO NOTHING";
+            if tx.execute(insert, params![email, hash, now.as_second(), plan.tier.as_str()])? == 0 {
                 return Ok(Finish::Taken);
             }
             let id = UserId(tx.last_insert_rowid());
             insert_key(tx, id, &key)?;
+            if let Some(seal) = plan.payment {
+                set_payment_method(tx, id, &seal(id))?;
+            }
             tx.execute("DELETE FROM signups WHERE email = ?", [&email])?;
             let email = Email::parse(&email).map_err(|_| StoreError::Damaged("e-mail address"))?;
-            Ok(Finish::Done(User { id, email, created_at: now }))
+            Ok(Finish::Done(User { id, email, created_at: now, tier: plan.tier }))
         })
         .await
     }
@@ -190,14 +217,17 @@ impl Store {
 
 fn find(db: &Connection, condition: &str, value: &str) -> Result<Option<(String, Signup)>, StoreError> {
     let query = format!(
-        "SELECT uuid, email, confirmed, password_hash IS NOT NULL FROM signups WHERE {condition}
+        "SELECT uuid, email, confirmed, password_hash IS NOT NULL, payment FROM signups WHERE {condition}
          ORDER BY begun_at DESC, rowid DESC LIMIT 1"
     );
     let row = db
         .prepare_cached(&query)?
-        .query_row([value], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([value], |row| {
+            let (uuid, email): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok((uuid, email, row.get(2)?, row.get(3)?, row.get(4)?))
+        })
         .optional()?;
-    let Some((uuid, email, confirmed, has_password)) = row else { return Ok(None) };
+    let Some((uuid, email, confirmed, has_password, payment)) = row else { return Ok(None) };
     let email = Email::parse(&email).map_err(|_| StoreError::Damaged("e-mail address"))?;
-    Ok(Some((uuid, Signup { email, confirmed, has_password })))
+    Ok(Some((uuid, Signup { email, confirmed, has_password, payment })))
 }

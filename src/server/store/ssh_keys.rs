@@ -34,7 +34,7 @@ impl Store {
     pub async fn ssh_key_owners(&self, fingerprint: [u8; 32]) -> Result<Vec<User>, StoreError> {
         self.read(move |db| {
             let mut query = db.prepare_cached(
-                "SELECT users.id, email, created_at FROM ssh_keys JOIN users ON users.id = user
+                "SELECT users.id, email, created_at, tier FROM ssh_keys JOIN users ON users.id = user
                  WHERE fingerprint = ? ORDER BY ssh_keys.id",
             )?;
             let owners = query.query_and_then([&fingerprint[..]], super::accounts::user)?;

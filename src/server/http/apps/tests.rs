@@ -70,6 +70,7 @@ fn settings(domain: Hostname) -> AppSettings {
         domains_per_app: 3,
         people_per_app: 2,
         drains_per_app: 2,
+        sessions_per_account: 2,
         schedules_per_app: 2,
         cloud: "local",
         stacks: (stack("debian-12"), vec![stack("debian-13")]),
@@ -140,6 +141,7 @@ impl Platform {
             signups: Signups::First,
             rates: Rates::default(),
             ssh_keys: 50,
+            billing: false,
             domain,
             api_url: String::new(),
         };

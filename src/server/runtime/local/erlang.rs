@@ -4,7 +4,7 @@
 //! serve the whole machine and die with its sandbox. One per app would not do either: nodes are registered by the part
 //! before the `@`, which is the same for every replica of an app, so the second would be refused, and with it every
 //! deploy. So each replica has a port for an `epmd` of its own, which lives and dies with it. It is for what runs beside
-//! the node in the same replica (`rpc`, `remote`, `epmd -names`).
+//! the node in the same replica (`rpc`, `remote`, `epmd -names`), and who connects from outside finds it on the usual port.
 //!
 //! Between replicas nobody asks an `epmd`. The node itself listens on its app's one port ([`super::dist_ports`]), on its
 //! replica's own loopback address, and takes that port for its peers' too (`-erl_epmd_port`, OTP 23.1 or newer; older
@@ -16,6 +16,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// Where everybody else has `epmd`.
+const USUAL: u16 = 4369;
 /// Where `epmd` listens and is looked for.
 const EPMD_PORT: &str = "ERL_EPMD_PORT";
 /// Comes before all other flags, so that an app's own `vm.args` win.
@@ -48,6 +50,12 @@ pub(super) fn environment(
     env
 }
 
+/// A port of a replica's loopback as it would be if the replica had a loopback of its own: `epmd` on its usual port.
+pub(super) fn own_port(env: &BTreeMap<String, String>, port: u16) -> u16 {
+    let epmd = || env.get(EPMD_PORT).and_then(|port| port.parse().ok());
+    if port == USUAL { epmd().unwrap_or(port) } else { port }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +72,7 @@ mod tests {
         let env = environment(&BTreeMap::new(), IP, 12345, 32001);
         assert_eq!(env[FLAGS], OURS);
         assert_eq!((env[EPMD_PORT].as_str(), env[NODE_PORT].as_str()), ("12345", "32001"));
+        assert_eq!((own_port(&env, 4369), own_port(&env, 80), own_port(&BTreeMap::new(), 4369)), (12345, 80, 4369));
         assert_eq!(flags_with("RELEASE_NODE", "me@127.0.0.1"), None);
         assert_eq!(flags_with(FLAGS, "+sbwt none"), Some(format!("{OURS} +sbwt none")));
         let own = "-kernel inet_dist_use_interface {0,0,0,0}";

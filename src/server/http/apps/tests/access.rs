@@ -16,6 +16,8 @@ enum For {
     Role(Role),
     /// The app's own replicas.
     Replica,
+    /// The app's own replicas, and whoever has this role in it, or a higher one.
+    ReplicaOr(Role),
     /// An ingress in front, which is no person and no replica.
     Ingress,
 }
@@ -81,8 +83,9 @@ fn due(route: For, asker: Asker) -> Due {
         For::Everybody => Due::Passes,
         // Nobody here has a password.
         For::Password | For::Ingress => Due::Unauthorized,
-        For::Replica if asker == Asker::Replica => Due::Passes,
+        For::Replica | For::ReplicaOr(_) if asker == Asker::Replica => Due::Passes,
         For::Replica => Due::Unauthorized,
+        For::ReplicaOr(least) => due(For::Role(least), asker),
         For::SignedIn | For::Role(_) if !known => Due::Unauthorized,
         For::SignedIn => Due::Passes,
         For::Role(least) => match role {
@@ -98,7 +101,10 @@ const EXPIRED: &str = "0b5f9d2e-9c4e-4c33-8f4e-2f4bd5a0a5b1";
 /// Every route: method, path, a body that is right (or that the right person is refused for itself), and whom it is
 /// for. Those of an app are in an order in which each can be tried after the one before.
 fn table() -> Vec<(&'static str, &'static str, Value, For)> {
-    let below = below_an_app().into_iter().map(|(method, path, body, least)| (method, path, body, For::Role(least)));
+    let below = below_an_app().into_iter().map(|(method, path, body, least)| {
+        let whom = if path.ends_with("/migrate-command") { For::ReplicaOr(least) } else { For::Role(least) };
+        (method, path, body, whom)
+    });
     let elsewhere = elsewhere().into_iter().map(|(method, path, whom)| match whom {
         For::Password => (method, path, json!({"new_password": "a long enough one"}), whom),
         _ => (method, path, json!(null), whom),
@@ -207,6 +213,7 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("PUT", "/api/apps/{app}/stack", json!({"stack": "debian-12"}), Collaborator),
         ("GET", "/api/apps/{app}/exec", json!(null), Collaborator),
         ("GET", "/api/apps/{app}/tunnel", json!(null), Collaborator),
+        ("GET", "/api/apps/{app}/run", json!(null), Collaborator),
         ("GET", "/api/apps/{app}/releases/migrate-command", json!(null), Collaborator),
         ("GET", "/api/apps/{app}/observer-commands", json!(null), Collaborator),
         ("GET", "/api/apps/{app}/ssh_ip", json!(null), Collaborator),
@@ -267,6 +274,7 @@ async fn what_is_described_as_public_is_what_everybody_may() {
             For::Password => json!([{"password": []}]),
             For::SignedIn | For::Role(_) => json!([{"apiKey": []}]),
             For::Replica => json!([{"appKey": []}]),
+            For::ReplicaOr(_) => json!([{"apiKey": []}, {"appKey": []}]),
             For::Ingress => json!([{"ingressKey": []}]),
         };
         assert_eq!(document["paths"][path][method.to_lowercase()]["security"], schemes, "{method} {path}");

@@ -23,8 +23,9 @@ const TOOLS: [(&str, &str); 2] = [
     ("gigalixir_run", include_str!("../../../../../config/gigalixir_run")),
     ("migrate.exs", include_str!("../../../../../config/migrate.exs")),
 ];
-/// The one script goes by three names.
-const TOOLS_INSIDE: [(&str, &str); 4] = [
+/// The one script goes by several names.
+const TOOLS_INSIDE: [(&str, &str); 5] = [
+    ("gigalixir_run", "/opt/gigalixir/first/epmd"),
     ("gigalixir_run", "/opt/gigalixir/bin/gigalixir_run"),
     ("gigalixir_run", "/opt/gigalixir/bin/epmd"),
     ("gigalixir_run", "/opt/gigalixir/run-cmd"),

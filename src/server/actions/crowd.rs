@@ -1,11 +1,11 @@
-//! How many of a kind are here at once.
+//! How many of a kind are here at once: connections of an address, visits of an account.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts guests by their kind `K` and lets in so many of each.
-pub(super) struct Crowd<K>(Arc<Inner<K>>);
+pub struct Crowd<K>(Arc<Inner<K>>);
 
 struct Inner<K> {
     most: usize,
@@ -13,19 +13,19 @@ struct Inner<K> {
 }
 
 /// One of the places of its kind; free again when dropped.
-pub(super) struct Place<K: Hash + Eq> {
+pub struct Place<K: Hash + Eq> {
     of: Arc<Inner<K>>,
     kind: K,
 }
 
 impl<K: Hash + Eq + Clone> Crowd<K> {
     /// Nobody is here yet; at most `most` of a kind will be.
-    pub(super) fn new(most: usize) -> Self {
+    pub fn new(most: usize) -> Self {
         Self(Arc::new(Inner { most, here: Mutex::default() }))
     }
 
     /// A place, if there is one left.
-    pub(super) fn enter(&self, kind: K) -> Option<Place<K>> {
+    pub fn enter(&self, kind: K) -> Option<Place<K>> {
         let mut here = self.0.lock();
         let count = here.entry(kind.clone()).or_default();
         if *count >= self.0.most {
