@@ -20,6 +20,7 @@ pub mod release;
 pub mod replica;
 pub mod ssh;
 pub mod ssh_key;
+pub mod stack;
 pub mod usage;
 
 use std::collections::BTreeMap;

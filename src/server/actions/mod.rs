@@ -32,6 +32,7 @@ mod replica;
 mod schedules;
 mod signup;
 mod ssh_keys;
+pub mod stacks;
 mod usage;
 
 use std::error::Error;
