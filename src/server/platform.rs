@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -15,13 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
 use super::actions::apps::{self, Apps};
-use super::builder::{BubblewrapSandbox, Builder};
+use super::builder::{Builder, Sandbox};
 use super::clock::Clock;
 use super::cluster;
 use super::config::{ServerConfig, TlsMode};
-use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
-use super::domain::{LogLine, Stack, WorkloadId};
+use super::domain::{LogLine, WorkloadId};
 use super::drains::Drains;
 use super::http::{self, Doors, git};
 use super::jobs::{self, Jobs};
@@ -44,6 +42,7 @@ use super::seal::Sealer;
 use super::settings;
 use super::slugs::Slugs;
 use super::ssh;
+use super::stacks::Offered;
 use super::store::Store;
 use super::tls::Tls;
 
@@ -76,7 +75,8 @@ struct Rooms {
     router: Router,
     tls: Tls,
     runtime: Arc<dyn Runtime>,
-    stacks: (Stack, Vec<Stack>),
+    sandbox: Arc<dyn Sandbox>,
+    stacks: Offered,
     lines: JoinHandle<()>,
     directory: Option<cluster::Directory>,
     nodes: Nodes,
@@ -98,7 +98,7 @@ impl Platform {
         let mut rooms = connect(&config).await?;
         let (store, runtime) = (rooms.store.clone(), rooms.runtime.clone());
         let metering = Metering::start(store, runtime, Clock::system(), settings::price(&config)).await?;
-        let pipeline = pipeline(&config, &rooms)?;
+        let pipeline = pipeline(&config, &rooms).await?;
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
         rooms.jobs.start().await?;
@@ -174,10 +174,10 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         jobs::Output::open(&data.join("jobs"), config.jobs.output_kib * 1024).context("opening the jobs' output")?;
     output.recover(&store).await?;
     let (spoken, lines) = lines(&logs, &output);
-    let directory = open_directory(data);
+    let mut directory = open_directory(data);
     let shelf = Arc::new(SlugShelf(slugs.clone()));
-    let chosen = runtimes::start(config, shelf, spoken.clone(), directory.as_ref()).await?;
-    let (runtime, stacks) = (chosen.runtime, chosen.stacks);
+    let chosen = runtimes::start(config, shelf, spoken.clone(), directory.as_mut()).await?;
+    let runtime = chosen.runtime;
     let parts = jobs::Rooms {
         store: store.clone(),
         releases: releases.clone(),
@@ -222,7 +222,8 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
         router,
         tls,
         runtime,
-        stacks,
+        sandbox: chosen.sandbox,
+        stacks: chosen.stacks,
         lines,
         directory,
         nodes,
@@ -273,14 +274,11 @@ fn lines(logs: &Logs, output: &jobs::Output) -> (mpsc::Sender<(WorkloadId, LogLi
     (lines, carrier)
 }
 
-fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline>> {
-    // Named after the folder: what another server of this machine builds is not ours to sweep.
-    let folder = Sha256::digest(config.data_dir.as_os_str().as_encoded_bytes());
-    let cgroups = Cgroups::detect(&format!("gigalixir-builds-{}", hex::encode(&folder[..4])));
-    let sandbox = BubblewrapSandbox::new(cgroups.ok());
+async fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline>> {
     let git = Arc::new(PackRepositories(rooms.receiver.clone()));
     let settings = settings::builder(config, config.data_dir.join("builds"));
-    let builder = Builder::open(settings, Arc::new(sandbox), git).context("making the builder's folder ready")?;
+    let builder =
+        Builder::open(settings, rooms.sandbox.clone(), git).await.context("making the builder's folder ready")?;
     Ok(Arc::new(Pipeline::new(pipeline::Rooms {
         store: rooms.store.clone(),
         releases: rooms.releases.clone(),
@@ -319,9 +317,10 @@ async fn doors(
         nodes: rooms.nodes.clone(),
         repositories: Arc::new(folders),
         slugs: rooms.slugs.clone(),
+        images: Arc::new(rooms.stacks.clone()),
         clock: Clock::system(),
     };
-    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), rooms.stacks.clone())?));
+    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), rooms.stacks.names())?));
     apps.tidy().await?;
     let gate = Arc::new(Gate { accounts: accounts.clone(), apps: apps.clone() });
     let git = git::Door { receiver: rooms.receiver.clone(), deploys: pipeline, admits: gate };
