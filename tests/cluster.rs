@@ -6,7 +6,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Person, Project, Server, kill, wait_until};
+use crate::harness::{Person, Place, Project, Server, kill, wait_until};
+
+crate::on_every_runtime! {
+    replicas_form_a_cluster_and_share_what_is_global
+}
 
 const LONG: Duration = Duration::from_secs(90);
 
@@ -41,9 +45,8 @@ fn visit(server: &Server) -> (u32, String, String) {
     (words[1].parse().expect("a number"), words[5].clone(), words[9].clone())
 }
 
-#[test]
-fn replicas_form_a_cluster_and_share_what_is_global() {
-    let server = Server::start();
+fn replicas_form_a_cluster_and_share_what_is_global(on: Place) {
+    let server = on.server("");
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = circle(&server, &ada, "circle", 3);
     // Two counters that were begun apart become one when their nodes meet: `global` sees to that, after they have met.

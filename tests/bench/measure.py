@@ -1,7 +1,7 @@
 """Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
 import os, sys
 
-import api_cases, cases, ssh
+import api_cases, cases, docker_cases, ssh
 
 NAMES = {
     "push-to-live": cases.push_to_live,
@@ -11,6 +11,7 @@ NAMES = {
     "apps-command": api_cases.apps_command,
     "api-load": api_cases.api_load,
     "ssh": ssh.ssh,
+    "docker-deploy": docker_cases.docker_deploy,
 }
 
 if __name__ == "__main__":
