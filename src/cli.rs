@@ -37,10 +37,21 @@ pub enum Command {
     /// Run the platform: git receiver, builder, API, router and apps
     #[cfg(feature = "server")]
     Server(ServerArgs),
-    /// Make the image of a stack on this machine, for the Docker runtime
+    /// Make the images of a stack on this machine, for the Docker runtime
     #[cfg(feature = "server")]
     #[command(name = "stacks:build")]
     StacksBuild(StacksBuildArgs),
+    /// Fetch the newest images of a stack to this machine, for the Docker runtime
+    #[cfg(feature = "server")]
+    #[command(
+        name = "stacks:pull",
+        after_help = "What is pulled is checked and pinned: apps run and are built in it from then on, until it is pulled anew.
+A digest in the stack's file (NAME:TAG@sha256:…) is what the image must have.
+
+Examples:
+  sudo gigalixir stacks:pull gigalixir-24"
+    )]
+    StacksPull(StackArgs),
 }
 
 /// Arguments of `stacks:build`. It runs here, not on a platform elsewhere.
@@ -51,6 +62,17 @@ Examples:
   sudo gigalixir stacks:build debian-12
   sudo gigalixir stacks:build debian-12 --mirror http://mirror.example.org/debian")]
 pub struct StacksBuildArgs {
+    /// Which stack, and where Docker is.
+    #[command(flatten)]
+    pub which: StackArgs,
+    /// Where Debian's packages come from
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+}
+
+/// A stack, and where Docker is.
+#[derive(Debug, Clone, Args)]
+pub struct StackArgs {
     /// Which stack
     #[arg(value_name = "STACK")]
     pub stack: String,
@@ -60,9 +82,6 @@ pub struct StacksBuildArgs {
     /// Where more stacks are
     #[arg(long, env = "GIGALIXIR_DOCKER_STACKS_DIR", value_name = "DIR")]
     pub stacks_dir: Option<std::path::PathBuf>,
-    /// Where Debian's packages come from
-    #[arg(long, value_name = "URL")]
-    pub mirror: Option<String>,
 }
 
 /// Arguments of `server`. Each is a key of the configuration file too, and wins over it.
@@ -131,6 +150,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "apps:rename",
             "apps:activity",
             "apps:usage",
+            "stack:set",
             "git:remote",
             "open",
             "logs",
@@ -198,7 +218,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "account:destroy",
         ],
     ),
-    ("Server", &["server", "stacks:build"]),
+    ("Server", &["server", "stacks", "stacks:build", "stacks:pull"]),
     ("More", &["compat", "completion", "version", "help"]),
 ];
 

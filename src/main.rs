@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use gigalixir::cli::{self, Command};
 use gigalixir::client;
+#[cfg(feature = "server")]
+use gigalixir::server::stack_image::{self, How};
 
 fn main() -> ExitCode {
     #[cfg(feature = "server")]
@@ -32,11 +34,16 @@ fn main() -> ExitCode {
             gigalixir::server::daemon::main(&overrides(flags), succeeds)
         }
         #[cfg(feature = "server")]
-        Command::StacksBuild(cli::StacksBuildArgs { stack, socket, stacks_dir, mirror }) => {
-            use gigalixir::server::stack_image::{Wish, main};
-            main(&Wish { stack, socket, stacks_dir, mirror })
-        }
+        Command::StacksBuild(cli::StacksBuildArgs { which, mirror }) => get_stack(How::Build, which, mirror),
+        #[cfg(feature = "server")]
+        Command::StacksPull(which) => get_stack(How::Pull, which, None),
     }
+}
+
+#[cfg(feature = "server")]
+fn get_stack(how: How, which: cli::StackArgs, mirror: Option<String>) -> ExitCode {
+    let cli::StackArgs { stack, socket, stacks_dir } = which;
+    stack_image::main(how, &stack_image::Wish { stack, socket, stacks_dir, mirror })
 }
 
 /// The flags of `server` as the server knows them.

@@ -6,7 +6,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::{Person, Project, Server, kill, wait_until};
+use crate::harness::{Person, Place, Project, Server, kill, wait_until};
+
+crate::on_every_runtime! {
+    replicas_form_a_cluster_and_share_what_is_global
+}
 
 /// Generous: each node is a whole Erlang, and the machine may be busy with others.
 const LONG: Duration = Duration::from_secs(150);
@@ -42,9 +46,8 @@ fn visit(server: &Server) -> Option<(u32, String, String)> {
     Some((words.get(1)?.parse().ok()?, words.get(5)?.clone(), words.get(9)?.clone()))
 }
 
-#[test]
-fn replicas_form_a_cluster_and_share_what_is_global() {
-    let server = Server::start();
+fn replicas_form_a_cluster_and_share_what_is_global(on: Place) {
+    let server = on.server("");
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = circle(&server, &ada, "circle", 3);
     // Two counters that were begun apart become one when their nodes meet: `global` sees to that, after they have met.

@@ -4,10 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Person, Project, Server, get, wait_until};
+use crate::harness::{Person, Place, Project, Server, get, wait_until};
 
-fn deployed(config: &str) -> (Server, Person, Project) {
-    let server = Server::with_config(config);
+crate::on_every_runtime! {
+    a_release_that_crashes_is_undone_and_explained
+    a_release_that_never_listens_is_undone_and_explained
+    rolling_back_restores_code_and_config
+    scaling_up_down_to_nothing_and_back
+    config_reaches_the_app_at_once_or_at_the_next_restart
+    a_replica_that_dies_comes_back_and_ps_tells_why
+    a_replica_that_eats_too_much_memory_is_killed_and_named
+    a_worker_runs_beside_the_web
+    visitors_notice_nothing_of_deploys_restarts_and_scaling
+}
+
+fn deployed(on: Place, config: &str) -> (Server, Person, Project) {
+    let server = on.server(config);
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = Project::greeting(&ada, "hello", "one");
     project.push(&ada);
@@ -18,9 +30,8 @@ fn status(person: &Person, project: &Project) -> serde_json::Value {
     serde_json::from_str(&person.run_in(project, &["ps", "--json"]).ok()).expect("json")
 }
 
-#[test]
-fn a_release_that_crashes_is_undone_and_explained() {
-    let (server, ada, project) = deployed("");
+fn a_release_that_crashes_is_undone_and_explained(on: Place) {
+    let (server, ada, project) = deployed(on, "");
     project.greet(&ada, "crash");
     let refused = ada.git(&project, &["push", "gigalixir", "HEAD:refs/heads/master"]).fails();
     for needle in ["about to crash", "code 3", "Deploy aborted"] {
@@ -31,18 +42,16 @@ fn a_release_that_crashes_is_undone_and_explained() {
     assert_eq!(pods["replicas_running"], 1, "{pods}");
 }
 
-#[test]
-fn a_release_that_never_listens_is_undone_and_explained() {
-    let (server, ada, project) = deployed("[deploy]\nhealth_seconds = 3\n");
+fn a_release_that_never_listens_is_undone_and_explained(on: Place) {
+    let (server, ada, project) = deployed(on, "[deploy]\nhealth_seconds = 3\n");
     project.greet(&ada, "silent");
     let refused = ada.git(&project, &["push", "gigalixir", "HEAD:refs/heads/master"]).fails();
     assert!(refused.contains("PORT"), "it says which check failed:\n{refused}");
     assert!(server.visit("hello", "/").body.starts_with("one "));
 }
 
-#[test]
-fn rolling_back_restores_code_and_config() {
-    let (server, ada, project) = deployed("");
+fn rolling_back_restores_code_and_config(on: Place) {
+    let (server, ada, project) = deployed(on, "");
     ada.run_in(&project, &["config:set", "MOOD=good"]).ok();
     assert_eq!(server.visit("hello", "/env/MOOD").body, "good");
     let good = server_version(&ada, &project);
@@ -65,9 +74,8 @@ fn server_version(person: &Person, project: &Project) -> u64 {
     releases[0]["version"].as_u64().expect("version")
 }
 
-#[test]
-fn scaling_up_down_to_nothing_and_back() {
-    let (server, ada, project) = deployed("");
+fn scaling_up_down_to_nothing_and_back(on: Place) {
+    let (server, ada, project) = deployed(on, "");
     ada.run_in(&project, &["ps:scale", "web=3"]).ok();
     wait_until("three replicas run", Duration::from_secs(20), || status(&ada, &project)["replicas_running"] == 3);
     ada.run_in(&project, &["ps:scale", "--replicas", "0"]).ok();
@@ -82,9 +90,8 @@ fn scaling_up_down_to_nothing_and_back() {
     assert_eq!(status(&ada, &project)["size"], 0.3);
 }
 
-#[test]
-fn config_reaches_the_app_at_once_or_at_the_next_restart() {
-    let (server, ada, project) = deployed("");
+fn config_reaches_the_app_at_once_or_at_the_next_restart(on: Place) {
+    let (server, ada, project) = deployed(on, "");
     ada.run_in(&project, &["config:set", "--no-restart", "WORD=later"]).ok();
     assert_eq!(server.visit("hello", "/env/WORD").body, "");
     ada.run_in(&project, &["ps:restart"]).ok();
@@ -95,9 +102,8 @@ fn config_reaches_the_app_at_once_or_at_the_next_restart() {
     assert_eq!(server.visit("hello", "/env/WORD").body, "");
 }
 
-#[test]
-fn a_replica_that_dies_comes_back_and_ps_tells_why() {
-    let (server, ada, project) = deployed("");
+fn a_replica_that_dies_comes_back_and_ps_tells_why(on: Place) {
+    let (server, ada, project) = deployed(on, "");
     let _ = server.visit("hello", "/die");
     wait_until("it answers again", Duration::from_secs(20), || server.visit("hello", "/").status == 200);
     let pod = &status(&ada, &project)["pods"][0];
@@ -107,9 +113,8 @@ fn a_replica_that_dies_comes_back_and_ps_tells_why() {
     assert!(logs.contains("app[gigalixir]:") && logs.contains("code 7"), "{logs}");
 }
 
-#[test]
-fn a_replica_that_eats_too_much_memory_is_killed_and_named() {
-    let (server, ada, project) = deployed("");
+fn a_replica_that_eats_too_much_memory_is_killed_and_named(on: Place) {
+    let (server, ada, project) = deployed(on, "");
     ada.run_in(&project, &["ps:scale", "--size", "0.2"]).ok();
     let _ = server.visit("hello", "/eat");
     wait_until("it answers again", Duration::from_secs(30), || server.visit("hello", "/").status == 200);
@@ -117,9 +122,8 @@ fn a_replica_that_eats_too_much_memory_is_killed_and_named() {
     assert_eq!(pod["lastState"]["terminated"]["reason"], "OOMKilled", "{pod}");
 }
 
-#[test]
-fn a_worker_runs_beside_the_web() {
-    let server = Server::start();
+fn a_worker_runs_beside_the_web(on: Place) {
+    let server = on.server("");
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = Project::greeting(&ada, "hello", "one");
     project.write("Procfile", "web: python3 -u server.py\nworker: while :; do echo working; sleep 0.2; done\n");
@@ -133,9 +137,8 @@ fn a_worker_runs_beside_the_web() {
     });
 }
 
-#[test]
-fn visitors_notice_nothing_of_deploys_restarts_and_scaling() {
-    let (server, ada, project) = deployed("");
+fn visitors_notice_nothing_of_deploys_restarts_and_scaling(on: Place) {
+    let (server, ada, project) = deployed(on, "");
     let (stop, count, failed) =
         (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let visitors: Vec<_> = (0..4)

@@ -2,9 +2,7 @@
 //! `debian-12`; `tests/setup` sees to both, and says so where it cannot.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use gigalixir::server::domain::*;
@@ -12,6 +10,7 @@ use gigalixir::server::runtime::Runtime;
 use gigalixir::server::runtime::docker::{Docker, DockerConfig};
 use tempfile::TempDir;
 
+use crate::harness::docker;
 use crate::runtime_contract::{Folder, Stage, collect};
 
 crate::runtime_contract! {
@@ -30,6 +29,9 @@ crate::runtime_contract! {
     a_new_server_takes_over
     instances_are_apart
     a_missing_slug_is_an_error_and_nothing_runs
+    what_runs_once_is_not_started_anew
+    words_stay_words
+    what_runs_once_has_limits
     a_program_runs_beside_and_says_how_it_ended
     a_program_has_the_instances_place_and_environment
     a_program_may_do_no_more_than_the_app
@@ -41,38 +43,6 @@ crate::runtime_contract! {
     a_session_ends_with_its_instance
     a_session_ends_with_the_server_and_the_instance_goes_on
     ports_of_an_instance_can_be_reached
-}
-
-const SOCKET: &str = "/var/run/docker.sock";
-const IMAGE: &str = "gigalixir/debian-12:test";
-/// A stack with as little as the tests need.
-const STACK: &str = r#"
-run = "gigalixir/debian-12:test"
-build = "gigalixir/debian-12:test"
-[debootstrap]
-suite = "bookworm"
-include = ["procps", "python3"]
-"#;
-
-/// Whether there is a Docker with the image, made by `stacks:build` if need be; one test at a time sees to that.
-fn is_there() -> bool {
-    let docker = |args: &[&str]| Command::new("docker").args(args).output().is_ok_and(|ran| ran.status.success());
-    if !docker(&["info"]) {
-        println!("SKIPPED: there is no Docker daemon");
-        return false;
-    }
-    let lock = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("docker-image.lock")).unwrap();
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    if docker(&["image", "inspect", IMAGE]) {
-        return true;
-    }
-    let stacks = TempDir::new().unwrap();
-    std::fs::write(stacks.path().join("debian-12.toml"), STACK).unwrap();
-    let mut build = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
-    build.args(["stacks:build", "debian-12", "--stacks-dir"]).arg(stacks.path());
-    let ran = build.output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    docker(&["image", "inspect", IMAGE])
 }
 
 struct OnDocker {
@@ -88,10 +58,11 @@ impl OnDocker {
 
     async fn start(&mut self) {
         let config = DockerConfig {
-            socket: SOCKET.into(),
+            socket: docker::SOCKET.into(),
             dir: self.wishes(),
-            images: BTreeMap::from([(Stack::parse("debian-12").unwrap(), IMAGE.to_owned())]),
+            images: BTreeMap::from([(Stack::parse("debian-12").unwrap(), docker::image())]),
             subnets: "10.220.0.0/14".parse().unwrap(),
+            directory: None,
         };
         let slugs = Arc::new(Folder(self.data.path().join("slugs")));
         self.docker = Some(Docker::start(config, slugs, collect(8, self.log.clone())).await.unwrap());
@@ -100,7 +71,7 @@ impl OnDocker {
 
 impl Stage for OnDocker {
     fn is_there() -> bool {
-        is_there()
+        docker::is_there(Path::new(env!("CARGO_BIN_EXE_gigalixir")))
     }
 
     async fn begin() -> Self {
@@ -133,21 +104,6 @@ impl Stage for OnDocker {
 impl Drop for OnDocker {
     fn drop(&mut self) {
         self.docker = None;
-        let label = format!("label=gigalixir.server={}", server(&self.wishes()));
-        for (list, remove) in
-            [(&["ps", "-aq"][..], &["rm", "-f", "-v"][..]), (&["network", "ls", "-q"], &["network", "rm"])]
-        {
-            let found = Command::new("docker").args(list).args(["--filter", &label]).output().unwrap();
-            for id in String::from_utf8_lossy(&found.stdout).split_whitespace() {
-                let _ = Command::new("docker").args(remove).arg(id).output();
-            }
-        }
+        docker::sweep(&docker::server(&self.wishes()));
     }
-}
-
-/// The label of a server whose wishes are in this folder.
-fn server(wishes: &Path) -> String {
-    use sha2::Digest as _;
-    let dir = wishes.canonicalize().unwrap_or_default();
-    hex::encode(&sha2::Sha256::digest(dir.as_os_str().as_encoded_bytes())[..4])
 }

@@ -30,7 +30,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::logs", &["server::domain"]),
     ("server::slugs", &["server::domain"]),
     ("server::receiver", &["server::domain", "server::progress", "server::steps"]),
-    ("server::builder", &["server::domain", "server::progress", "server::steps", "server::confine"]),
+    ("server::builder", &["server::domain", "server::progress", "server::steps", "server::confine", "server::docker"]),
+    ("server::docker", &[]),
+    ("server::stacks", &["server::domain", "server::docker"]),
     ("server::router", &["server::announced", "server::domain"]),
     ("server::drains", &["server::domain", "server::logs", "server::seal", "server::store"]),
     ("server::metering", &["server::domain", "server::clock", "server::store", "server::runtime"]),
@@ -51,7 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "server::tls",
         &["server::announced", "server::domain", "server::steps", "server::config", "server::seal", "server::store"],
     ),
-    ("server::runtime", &["server::domain", "server::confine"]),
+    ("server::runtime", &["server::domain", "server::confine", "server::docker"]),
     ("server::ssh", &["server::actions", "server::domain", "server::runtime"]),
 ];
 
@@ -64,6 +66,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("gix_pack", &["server::receiver"]),
     ("gix_packetline", &["server::receiver"]),
     ("axum", &["server::http"]),
+    ("bollard", &["server::docker", "server::runtime", "server::builder"]),
     ("utoipa", &["api", "server::http"]),
     ("lettre", &["server::mail"]),
     ("croner", &["server::jobs"]),

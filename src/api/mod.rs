@@ -21,6 +21,7 @@ pub mod replica;
 pub mod router;
 pub mod ssh;
 pub mod ssh_key;
+pub mod stack;
 pub mod usage;
 
 use std::collections::BTreeMap;

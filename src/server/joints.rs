@@ -13,10 +13,12 @@ use url::Url;
 use super::actions::ActionError;
 use super::actions::account::Accounts;
 use super::actions::apps::{Apps, Repositories};
+use super::actions::stacks::StackImages;
 use super::builder::GitSource;
 use super::cluster::{Member, Members};
 use super::deployer::{AppLog, Deployer, Drains};
-use super::domain::{AppName, Backend, Email, Instance, SlugDigest};
+use super::docker::Daemon;
+use super::domain::{AppName, Backend, Email, Instance, SlugDigest, Stack};
 use super::http::auth::basic;
 use super::http::git::{Admits, Refusal};
 use super::http::{self as door};
@@ -29,9 +31,11 @@ use super::runtime::session::Stream;
 use super::runtime::{Runtime, RuntimeError, SlugSource};
 use super::seal::Sealer;
 use super::slugs::Slugs;
+use super::stacks::Offered;
 use super::store::Store;
 use super::succession::Predecessor;
 use super::tls::{Secured, Serves, Tls};
+use crate::api::stack::StackImage;
 
 /// Secrets of releases are sealed with the platform's key.
 pub(super) struct Sealed(pub(super) Arc<Sealer>);
@@ -227,6 +231,39 @@ pub(super) struct PackRepositories(pub(super) Arc<Receiver>);
 impl GitSource for PackRepositories {
     async fn fetch(&self, url: &Url, reference: Option<&str>, into: &Path) -> Result<(), String> {
         self.0.fetch_tree(url, reference, into).await
+    }
+}
+
+/// Images are looked for where they are used from.
+#[async_trait]
+impl StackImages for Offered {
+    async fn look(&self, stack: &Stack) -> (Vec<StackImage>, Option<String>) {
+        let (Some(socket), Some(Some(definition))) = (&self.socket, self.all.get(stack)) else {
+            return (Vec::new(), None);
+        };
+        let daemon = Daemon::connect(socket).await.ok();
+        let (pins, command) = definition.both(stack);
+        let mut images = Vec::new();
+        for (pin, purpose) in pins.iter().zip(["run", "build"]) {
+            let found = match &daemon {
+                Some(daemon) => daemon.image(&pin.name()).await.ok(),
+                None => None,
+            };
+            let state = match &found {
+                Some(Some(_)) => "ready",
+                Some(None) => "missing",
+                None => "unknown",
+            };
+            let image = found.flatten();
+            images.push(StackImage {
+                purpose: purpose.to_owned(),
+                reference: pin.reference().to_string(),
+                state: state.to_owned(),
+                size: image.as_ref().map(|image| image.size),
+                digest: image.map(|image| image.digest.unwrap_or(image.id)),
+            });
+        }
+        (images, Some(command))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod builder;
 pub mod cluster;
 pub mod confine;
 pub mod deployer;
+pub mod docker;
 pub mod drains;
 pub mod hot;
 pub mod jobs;

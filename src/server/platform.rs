@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -16,13 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
 use super::actions::apps::{self, Apps};
-use super::builder::{BubblewrapSandbox, Builder, Sandbox};
+use super::builder::{Builder, Sandbox};
 use super::clock::Clock;
 use super::cluster;
 use super::config::{ServerConfig, TlsMode};
-use super::confine::cgroup::Cgroups;
 use super::deployer::{self, Deployer};
-use super::domain::{LogLine, RouteTable, Stack, WorkloadId};
+use super::domain::{LogLine, RouteTable, WorkloadId};
 use super::drains::Drains;
 use super::farewell::Visitors;
 use super::hot::{Planner, Plans};
@@ -47,6 +45,7 @@ use super::seal::Sealer;
 use super::settings;
 use super::slugs::Slugs;
 use super::ssh;
+use super::stacks::Offered;
 use super::store::Store;
 use super::succession::Predecessor;
 use super::tls::Tls;
@@ -86,7 +85,8 @@ struct Rooms {
     others_logs: CancellationToken,
     tls: Tls,
     runtime: Arc<dyn Runtime>,
-    stacks: (Stack, Vec<Stack>),
+    sandbox: Arc<dyn Sandbox>,
+    stacks: Offered,
     lines: JoinHandle<()>,
     directory: Option<cluster::Directory>,
     nodes: Nodes,
@@ -119,7 +119,7 @@ impl Platform {
         rooms.draining.expect(predecessor.is_some());
         let (store, runtime) = (rooms.store.clone(), rooms.runtime.clone());
         let metering = Metering::start(store, runtime, Clock::system(), settings::price(&config)).await?;
-        let pipeline = pipeline(&config, &rooms)?;
+        let pipeline = pipeline(&config, &rooms).await?;
         pipeline.recover().await.context("settling what the last server left")?;
         rooms.deployer.start().await?;
         rooms.jobs.start().await?;
@@ -187,12 +187,11 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         jobs::Output::open(&data.join("jobs"), config.jobs.output_kib * 1024).context("opening the jobs' output")?;
     output.recover(&store).await?;
     let (spoken, lines) = lines(&logs, &output);
-    let directory = open_directory(data);
+    let mut directory = open_directory(data);
     let shelf = Arc::new(SlugShelf(slugs.clone()));
-    let chosen = runtimes::start(config, shelf.clone(), spoken.clone(), directory.as_ref()).await?;
-    let sandbox = sandbox(data);
-    let plans = plans(data, &sandbox, &store, shelf)?;
-    let (runtime, stacks) = (chosen.runtime, chosen.stacks);
+    let chosen = runtimes::start(config, shelf.clone(), spoken.clone(), directory.as_mut()).await?;
+    let plans = plans(data, &chosen.sandbox, &store, shelf)?;
+    let runtime = chosen.runtime;
     let parts = jobs::Rooms {
         store: store.clone(),
         releases: releases.clone(),
@@ -237,12 +236,12 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         others_logs,
         tls,
         runtime,
-        stacks,
+        sandbox: chosen.sandbox,
+        stacks: chosen.stacks,
         lines,
         directory,
         nodes,
         plans,
-        sandbox,
     })
 }
 
@@ -267,14 +266,6 @@ fn router(
 fn plans(data: &Path, sandbox: &Arc<dyn Sandbox>, store: &Store, shelf: Arc<SlugShelf>) -> anyhow::Result<Plans> {
     let planner = Planner::open(data.join("upgrades"), sandbox.clone()).context("making the planner's folder ready")?;
     Ok(Plans::new(planner, store.clone(), shelf))
-}
-
-/// Where builds run, and whatever else reads what people have built.
-fn sandbox(data: &Path) -> Arc<dyn Sandbox> {
-    // Named after the folder: what another server of this machine builds is not ours to sweep.
-    let folder = Sha256::digest(data.as_os_str().as_encoded_bytes());
-    let cgroups = Cgroups::detect(&format!("gigalixir-builds-{}", hex::encode(&folder[..4])));
-    Arc::new(BubblewrapSandbox::new(cgroups.ok()))
 }
 
 /// Without it replicas run and are not told of each other.
@@ -321,10 +312,11 @@ fn lines(logs: &Logs, output: &jobs::Output) -> (mpsc::Sender<(WorkloadId, LogLi
     (lines, carrier)
 }
 
-fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline>> {
+async fn pipeline(config: &ServerConfig, rooms: &Rooms) -> anyhow::Result<Arc<Pipeline>> {
     let git = Arc::new(PackRepositories(rooms.receiver.clone()));
     let settings = settings::builder(config, config.data_dir.join("builds"));
-    let builder = Builder::open(settings, rooms.sandbox.clone(), git).context("making the builder's folder ready")?;
+    let builder =
+        Builder::open(settings, rooms.sandbox.clone(), git).await.context("making the builder's folder ready")?;
     Ok(Arc::new(Pipeline::new(pipeline::Rooms {
         store: rooms.store.clone(),
         releases: rooms.releases.clone(),
@@ -365,9 +357,10 @@ async fn doors(
         plans: rooms.plans.clone(),
         repositories: Arc::new(folders),
         slugs: rooms.slugs.clone(),
+        images: Arc::new(rooms.stacks.clone()),
         clock: Clock::system(),
     };
-    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), rooms.stacks.clone())?));
+    let apps = Arc::new(Apps::new(parts, settings::apps(config, rooms.runtime.name(), rooms.stacks.names())?));
     apps.tidy().await?;
     let gate = Arc::new(Gate { accounts: accounts.clone(), apps: apps.clone() });
     let git = git::Door { receiver: rooms.receiver.clone(), deploys: pipeline, admits: gate };

@@ -1,29 +1,38 @@
-//! Where apps run: chooses the runtime at start, and carries over what an earlier start ran elsewhere.
+//! Where apps run and are built: chooses the runtime and the builds' sandbox at start, and carries over what an earlier
+//! start ran elsewhere.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use super::builder::{BubblewrapSandbox, DockerBuilds, DockerSandbox, Sandbox, StackImages};
 use super::cluster;
-use super::config::{RuntimeChoice, ServerConfig};
+use super::config::{RuntimeChoice, SandboxChoice, ServerConfig};
+use super::confine::cgroup::Cgroups;
+use super::docker::{Daemon, Use};
 use super::domain::{LogLine, Stack, WorkloadId};
-use super::runtime::docker::{Docker, DockerConfig};
-use super::runtime::local::{Directory, Local, LocalConfig};
+use super::runtime::docker::{self, Docker, DockerConfig};
+use super::runtime::local::{Local, LocalConfig};
 use super::runtime::moving::Moving;
-use super::runtime::{Runtime, SlugSource};
-use super::stacks::{self, Definition};
+use super::runtime::{Directory, Runtime, RuntimeError, SlugSource};
+use super::stacks::{self, Definition, Offered};
 
 type Lines = mpsc::Sender<(WorkloadId, LogLine)>;
+type Stacks = BTreeMap<Stack, Definition>;
 
-/// What apps run on.
+/// What apps run on and are built in.
 pub(super) struct Chosen {
     /// The runtime.
     pub(super) runtime: Arc<dyn Runtime>,
-    /// The stack of new apps, and all that can be chosen.
-    pub(super) stacks: (Stack, Vec<Stack>),
+    /// The builds' sandbox.
+    pub(super) sandbox: Arc<dyn Sandbox>,
+    /// What can be built on.
+    pub(super) stacks: Offered,
 }
 
 /// Starts the runtime that the operator chose, and beside it the one that still has something of an earlier start.
@@ -31,28 +40,28 @@ pub(super) async fn start(
     config: &ServerConfig,
     slugs: Arc<dyn SlugSource>,
     lines: Lines,
-    directory: Option<&cluster::Directory>,
+    mut directory: Option<&mut cluster::Directory>,
 ) -> anyhow::Result<Chosen> {
     let (data, machine) = (&config.data_dir, super::settings::machine_stack(Path::new("/etc/os-release")));
     let stacks = stacks::all(config.docker.stacks_dir.as_deref())?;
-    let docker = || Docker::start(docker_config(config, &stacks), slugs.clone(), lines.clone());
-    let local = || Local::start(local_config(data, directory), slugs.clone(), lines.clone());
     let chosen = match config.runtime {
-        RuntimeChoice::Auto if Docker::has(&config.docker.socket, image(&stacks, &machine)).await => {
-            RuntimeChoice::Docker
-        }
+        RuntimeChoice::Auto if has_image(config, &stacks, &machine).await => RuntimeChoice::Docker,
         RuntimeChoice::Auto => RuntimeChoice::Local,
         chosen => chosen,
     };
+    let in_containers = chosen == RuntimeChoice::Docker || left_in(&data.join("docker"));
+    let met = match &mut directory {
+        Some(directory) if in_containers => meet(config, directory).await,
+        _ => None,
+    };
+    let here = directory.map(|directory| as_told(directory.address, directory));
+    let docker = || Docker::start(docker_config(config, &stacks, met.clone()), slugs.clone(), lines.clone());
+    let local = || Local::start(local_config(data, here.clone()), slugs.clone(), lines.clone());
     let (to, from): (Arc<dyn Runtime>, Option<Arc<dyn Runtime>>) = match chosen {
-        RuntimeChoice::Docker => {
-            let image = image(&stacks, &machine);
-            if !Docker::has(&config.docker.socket, image).await {
-                no_image(&config.docker.socket, &machine, image)?;
-            }
-            (docker().await?, if left_in(&data.join("replicas")) { Some(local().await?) } else { None })
-        }
-        _ => (local().await?, if left_in(&data.join("docker")) { Some(docker().await?) } else { None }),
+        RuntimeChoice::Docker if left_in(&data.join("replicas")) => (docker().await?, if_it_is_there(local().await)),
+        RuntimeChoice::Docker => (docker().await?, None),
+        _ if left_in(&data.join("docker")) => (local().await?, if_it_is_there(docker().await)),
+        _ => (local().await?, None),
     };
     let runtime = match from {
         Some(from) => {
@@ -61,37 +70,154 @@ pub(super) async fn start(
         }
         None => to,
     };
-    Ok(Chosen { runtime, stacks: (machine.clone(), vec![machine]) })
+    let in_docker = match config.builder.sandbox {
+        SandboxChoice::Auto => chosen == RuntimeChoice::Docker,
+        sandbox => sandbox == SandboxChoice::Docker,
+    };
+    let sandbox: Arc<dyn Sandbox> = match in_docker {
+        true => Arc::new(DockerSandbox::open(builds(config, &stacks)).await?),
+        false => Arc::new(bubblewrap(data)),
+    };
+    let stacks = offered(config, (chosen, in_docker), machine, stacks)?;
+    if chosen == RuntimeChoice::Docker {
+        look_for_images(&stacks).await?;
+    }
+    Ok(Chosen { runtime, sandbox, stacks })
 }
 
-fn no_image(socket: &Path, machine: &Stack, image: Option<&str>) -> anyhow::Result<()> {
-    let image = image.context(format!(
-        "apps are built on this machine, a `{machine}`, and there is no stack of that name to run them in: describe one \
-         in a file `{machine}.toml` and name its folder as `docker.stacks_dir`, or use runtime \"local\""
-    ))?;
-    anyhow::bail!(
-        "Docker at {} does not answer or has no image `{image}`: start it, and make or pull the image (`gigalixir \
-         stacks:build {machine}`, `docker pull {image}`)",
-        socket.display()
-    )
-}
-
-fn image<'a>(stacks: &'a BTreeMap<Stack, Definition>, stack: &Stack) -> Option<&'a str> {
-    stacks.get(stack).map(|definition| definition.run.as_str())
-}
-
-fn docker_config(config: &ServerConfig, stacks: &BTreeMap<Stack, Definition>) -> DockerConfig {
-    DockerConfig {
-        socket: config.docker.socket.clone(),
-        dir: config.data_dir.join("docker"),
-        images: stacks.iter().map(|(stack, definition)| (stack.clone(), definition.run.clone())).collect(),
-        subnets: config.docker.subnets,
+/// A runtime that is left must not keep the other from starting: its machine may be without it by now.
+fn if_it_is_there<R: Runtime>(left: Result<Arc<R>, RuntimeError>) -> Option<Arc<dyn Runtime>> {
+    match left {
+        Ok(left) => Some(left),
+        Err(error) => {
+            tracing::warn!("What an earlier start ran elsewhere is out of reach, and is made anew here: {error}");
+            None
+        }
     }
 }
 
-fn local_config(data: &Path, directory: Option<&cluster::Directory>) -> LocalConfig {
-    let directory = directory
-        .map(|directory| Directory { address: directory.address, authority_pem: directory.authority_pem().to_owned() });
+/// What is built shall run: only what both the sandbox and the runtime can be.
+fn offered(
+    config: &ServerConfig,
+    (runtime, builds_in_docker): (RuntimeChoice, bool),
+    machine: Stack,
+    stacks: Stacks,
+) -> anyhow::Result<Offered> {
+    let socket = Some(config.docker.socket.clone());
+    if !builds_in_docker && runtime != RuntimeChoice::Docker {
+        return Ok(Offered::machine(machine));
+    }
+    if builds_in_docker && runtime == RuntimeChoice::Docker {
+        let newest = stacks.keys().filter(|stack| stack.as_str().starts_with("gigalixir-")).next_back();
+        let default = if stacks.contains_key(&machine) { Some(&machine) } else { newest.or(stacks.keys().next()) };
+        let default = default.context("there is no stack: describe one in a file of `docker.stacks_dir`")?.clone();
+        return Ok(Offered {
+            default,
+            all: stacks.into_iter().map(|(name, made)| (name, Some(made))).collect(),
+            socket,
+        });
+    }
+    // One of them is this machine.
+    let definition = stacks.get(&machine).cloned().with_context(|| {
+        format!(
+            "either builds or apps are on this machine, a `{machine}`, and there is no stack of that name for the others: \
+             describe one in a file `{machine}.toml` and name its folder as `docker.stacks_dir`, or choose one place for \
+             both with `runtime` and `builder.sandbox`"
+        )
+    })?;
+    Ok(Offered { all: BTreeMap::from([(machine.clone(), Some(definition))]), default: machine, socket })
+}
+
+/// Pins what is there, and says what is not: a push could do with less, but its pusher could not help it.
+async fn look_for_images(stacks: &Offered) -> anyhow::Result<()> {
+    let Some(socket) = &stacks.socket else { return Ok(()) };
+    let daemon = Daemon::connect(socket).await?;
+    for (stack, definition) in &stacks.all {
+        let Some(definition) = definition else { continue };
+        let (pins, command) = definition.both(stack);
+        for pin in pins {
+            match daemon.pinned(&pin).await {
+                Ok(Some(_)) => {}
+                Ok(None) if *stack == stacks.default => {
+                    tracing::warn!(
+                        "The image {} of the stack {stack} is missing: `{command}` gets it.",
+                        pin.reference()
+                    );
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!("The stack {stack} cannot be used: {error}"),
+            }
+        }
+    }
+    if let Err(error) = daemon.sweep_pins().await {
+        tracing::warn!("Images of before could not be swept: {error}");
+    }
+    Ok(())
+}
+
+async fn has_image(config: &ServerConfig, stacks: &Stacks, stack: &Stack) -> bool {
+    let (Some(definition), true) = (stacks.get(stack), config.docker.socket.exists()) else { return false };
+    match Daemon::connect(&config.docker.socket).await {
+        Ok(daemon) => daemon.pinned(&definition.pin(stack, Use::Run)).await.is_ok_and(|image| image.is_some()),
+        Err(_) => false,
+    }
+}
+
+fn docker_config(config: &ServerConfig, stacks: &Stacks, directory: Option<Directory>) -> DockerConfig {
+    DockerConfig {
+        socket: config.docker.socket.clone(),
+        dir: config.data_dir.join("docker"),
+        images: stacks.iter().map(|(stack, made)| (stack.clone(), made.pin(stack, Use::Run).name())).collect(),
+        subnets: config.docker.subnets,
+        directory,
+    }
+}
+
+fn builds(config: &ServerConfig, stacks: &Stacks) -> DockerBuilds {
+    let images = |(stack, made): (&Stack, &Definition)| {
+        let ([run, build], command) = made.both(stack);
+        (stack.clone(), StackImages { run, build, made_by: made.debootstrap.is_some().then_some(command) })
+    };
+    DockerBuilds {
+        socket: config.docker.socket.clone(),
+        server: docker::server_of(&docker_folder(config)),
+        subnets: config.docker.subnets,
+        stacks: stacks.iter().map(images).collect(),
+    }
+}
+
+/// Named after the folder: what another server of this machine builds is not ours to sweep.
+fn bubblewrap(data: &Path) -> BubblewrapSandbox {
+    let folder = Sha256::digest(data.as_os_str().as_encoded_bytes());
+    BubblewrapSandbox::new(Cgroups::detect(&format!("gigalixir-builds-{}", hex::encode(&folder[..4]))).ok())
+}
+
+/// Lets the directory listen where containers reach it too. Without it they run and are not told of each other.
+async fn meet(config: &ServerConfig, directory: &mut cluster::Directory) -> Option<Directory> {
+    let (socket, subnets) = (&config.docker.socket, config.docker.subnets);
+    let place = match Docker::meeting_place(socket, &docker_folder(config), subnets).await {
+        Ok(ip) => directory.also_at(ip.into()).map_err(anyhow::Error::from),
+        Err(error) => Err(error.into()),
+    };
+    match place {
+        Ok((address, _)) => Some(as_told(address, directory)),
+        Err(error) => {
+            tracing::warn!("replicas of one app will NOT find each other: {error:#}");
+            None
+        }
+    }
+}
+
+fn as_told(address: SocketAddr, directory: &cluster::Directory) -> Directory {
+    Directory { address, authority_pem: directory.authority_pem().to_owned() }
+}
+
+/// As the Docker runtime will name it.
+fn docker_folder(config: &ServerConfig) -> PathBuf {
+    config.data_dir.canonicalize().unwrap_or_else(|_| config.data_dir.clone()).join("docker")
+}
+
+fn local_config(data: &Path, directory: Option<Directory>) -> LocalConfig {
     LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into(), directory }
 }
 

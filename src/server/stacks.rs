@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rust_embed::RustEmbed;
 use serde::Deserialize;
 
+use super::docker::{Pin, Reference, Use};
 use super::domain::Stack;
 
 #[derive(RustEmbed)]
@@ -18,12 +19,49 @@ struct Embedded;
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// The image that apps run in.
-    pub run: String,
+    pub run: Reference,
     /// The image that they are built in.
-    pub build: String,
+    pub build: Reference,
     /// How the image can be made on this machine.
     #[serde(default)]
     pub debootstrap: Option<Debootstrap>,
+}
+
+impl Definition {
+    /// The image of a use, held still.
+    pub fn pin(&self, stack: &Stack, of: Use) -> Pin {
+        let reference = if of == Use::Run { &self.run } else { &self.build };
+        Pin::new(stack.as_str(), of, reference.clone())
+    }
+
+    /// Both images, and what to type when one is missing.
+    pub fn both(&self, stack: &Stack) -> ([Pin; 2], String) {
+        let verb = if self.debootstrap.is_some() { "build" } else { "pull" };
+        ([Use::Run, Use::Build].map(|of| self.pin(stack, of)), format!("gigalixir stacks:{verb} {stack}"))
+    }
+}
+
+/// What can be built on here.
+#[derive(Debug, Clone)]
+pub struct Offered {
+    /// What an app gets that does not say.
+    pub default: Stack,
+    /// All, with what they are made of; nothing is known of one that is the machine itself.
+    pub all: BTreeMap<Stack, Option<Definition>>,
+    /// Whose images they are.
+    pub socket: Option<PathBuf>,
+}
+
+impl Offered {
+    /// Builds and apps use this machine's own system: the one stack.
+    pub fn machine(machine: Stack) -> Self {
+        Self { all: BTreeMap::from([(machine.clone(), None)]), default: machine, socket: None }
+    }
+
+    /// The default, and all.
+    pub fn names(&self) -> (Stack, Vec<Stack>) {
+        (self.default.clone(), self.all.keys().cloned().collect())
+    }
 }
 
 /// A Debian of packages.
@@ -82,8 +120,8 @@ mod tests {
         write("debian-12.toml", "run = \"mine\"\nbuild = \"mine\"\n");
         write("notes.txt", "no stack");
         let stacks = all(Some(folder.path())).unwrap();
-        assert_eq!(stacks[&Stack::parse("debian-12").unwrap()].run, "mine");
-        assert_eq!(stacks[&Stack::parse("gigalixir-24").unwrap()].run, "heroku/heroku:24");
+        assert_eq!(stacks[&Stack::parse("debian-12").unwrap()].run.to_string(), "mine:latest");
+        assert_eq!(stacks[&Stack::parse("gigalixir-24").unwrap()].run.to_string(), "heroku/heroku:24");
         write("bad.toml", "run = 1\n");
         let why = all(Some(folder.path())).unwrap_err().to_string();
         assert!(why.contains("bad.toml"), "{why}");

@@ -21,11 +21,12 @@ def visit(platform, app):
         return ""
 
 
-def tiny_app(platform, app):
-    """A one-file Procfile app, deployed once."""
+def tiny_app(platform, app, greeting=None):
+    """A one-file Procfile app, deployed once; it answers its greeting.txt, or what the Python expression says."""
     folder = tempfile.mkdtemp(dir=platform.folder)
     open(folder + "/Procfile", "w").write("web: exec python3 -S -E server.py\n")
-    open(folder + "/server.py", "w").write(open(SERVER).read())
+    code = open(SERVER).read()
+    open(folder + "/server.py", "w").write(code.replace('open("greeting.txt", "rb").read()', greeting) if greeting else code)
     open(folder + "/greeting.txt", "w").write("zero")
     git(platform.env, folder, "init", "-q", "-b", "master")
     git(platform.env, folder, "add", "-A")

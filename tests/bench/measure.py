@@ -1,7 +1,7 @@
 """Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
 import os, sys
 
-import api_cases, cases, hot, router_cases, ssh
+import api_cases, cases, docker_cases, hot, router_cases, ssh
 
 NAMES = {
     "push-to-live": cases.push_to_live,
@@ -14,6 +14,7 @@ NAMES = {
     "router": router_cases.router,
     "deploys-visitors": router_cases.deploys_visitors,
     "hot": hot.hot,
+    "docker-deploy": docker_cases.docker_deploy,
 }
 
 if __name__ == "__main__":

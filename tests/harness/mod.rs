@@ -2,13 +2,16 @@
 
 pub mod bind;
 mod curl;
+pub mod docker;
 mod http;
 mod official;
 mod passage;
 pub mod pebble;
 mod person;
+mod place;
 mod processes;
 mod project;
+pub mod registry;
 mod server;
 mod ssh;
 mod visitors;
@@ -20,6 +23,7 @@ pub use http::{Answer, get};
 pub use official::Official;
 pub use passage::Passage;
 pub use person::{PASSWORD, Person, Ran, newest_code, newest_mail};
+pub use place::Place;
 pub use processes::{children_of_data, kill, wait_until};
 pub use project::Project;
 pub use server::Server;

@@ -38,6 +38,11 @@ impl Ran {
         Self { what, code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
 
+    /// Runs a command to its end.
+    pub fn finished(command: Command) -> Self {
+        finish(command, "")
+    }
+
     /// It exited 0; returns its stdout.
     #[track_caller]
     pub fn ok(self) -> String {

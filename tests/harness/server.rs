@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::processes::{children_of_data, kill};
-use super::{Answer, get};
+use super::{Answer, docker, get};
 
 /// How long the server may take to say that it is ready.
 const READY: Duration = Duration::from_secs(20);
@@ -48,6 +48,11 @@ impl Server {
     /// The data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Where its stacks are described.
+    pub fn stacks(&self) -> PathBuf {
+        self.folder.path().join("stacks")
     }
 
     /// What `GIGALIXIR_HOST` should be.
@@ -124,6 +129,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        if self.data().join("docker").exists() {
+            docker::sweep(&docker::server(&self.data().join("docker")));
+        }
         // Replicas outlive a server by design; a test's may not outlive the test.
         let end = Instant::now() + Duration::from_secs(10);
         loop {
@@ -155,8 +163,16 @@ fn spawn(
     let mut command = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
     command.arg("server").arg("--config").arg(&file).arg("--data-dir").arg(folder.join("data"));
     command.args(["--api", &ports.0.to_string(), "--http", &ports.1.to_string()]);
-    command.args(["--runtime", "local", "--https", &ports.2.to_string(), "--ssh", &ports.3.to_string()]);
+    if !config.starts_with("runtime = ") {
+        command.args(["--runtime", "local"]);
+    }
+    command.args(["--https", &ports.2.to_string(), "--ssh", &ports.3.to_string()]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
+    // Their one stack has an image of their own, which no other server takes for its.
+    let stacks = folder.join("stacks");
+    std::fs::create_dir_all(&stacks).map_err(|e| e.to_string())?;
+    std::fs::write(stacks.join("debian-12.toml"), docker::stack()).map_err(|e| e.to_string())?;
+    command.env("GIGALIXIR_DOCKER_STACKS_DIR", stacks);
     if let Some(step) = crash_at {
         command.env("GIGALIXIR_CRASH_AT", step);
     }

@@ -32,6 +32,7 @@ pub mod run;
 pub mod schedules;
 pub mod signup;
 pub mod ssh_keys;
+pub mod stacks;
 pub mod target;
 pub mod usage;
 
@@ -170,6 +171,12 @@ pub enum Command {
     /// Show who did what to an app, newest first
     #[command(name = "apps:activity")]
     AppsActivity(activity::List),
+    /// Choose what the next push is built on and runs in
+    #[command(name = "stack:set")]
+    StackSet(stacks::Set),
+    /// List what apps can be built on and run in
+    #[command(after_help = "Examples:\n  gigalixir stacks\n  gigalixir stacks --json")]
+    Stacks,
     /// Show what an app used, day by day
     #[command(name = "apps:usage")]
     AppsUsage(usage::OfApp),
@@ -375,6 +382,8 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::AppsDestroy(args) => apps::destroy(client, args).await,
         Command::AppsRename(args) => apps::rename(&args),
         Command::AppsActivity(args) => activity::list(client, args).await,
+        Command::StackSet(args) => stacks::set(client, args).await,
+        Command::Stacks => stacks::list(client).await,
         Command::AppsUsage(args) => usage::of_app(client, args).await,
         Command::Domains(args) => domains::list(client, args).await,
         Command::DomainsAdd(args) => domains::add(client, args).await,

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::access::Action;
 use super::destroy::Leaving;
+use super::stacks::StackImages;
 use super::{ActionError, Crowd};
 use crate::api::{self, app::CreateApp};
 use crate::server::clock::Clock;
@@ -60,7 +61,7 @@ pub struct AppSettings {
     pub schedules_per_app: u32,
     /// Where they run, as clients are told: `local`, `docker` or `kubernetes`.
     pub cloud: &'static str,
-    /// Stacks that can be built on; the first is the default, and there is one.
+    /// The stack of apps that do not say, and all that can be built on, it included.
     pub stacks: (Stack, Vec<Stack>),
     /// Apps are `APP.DOMAIN`.
     pub domain: Hostname,
@@ -115,6 +116,8 @@ pub struct Rooms {
     pub repositories: Arc<dyn Repositories>,
     /// Built apps.
     pub slugs: Arc<Slugs>,
+    /// What stacks stand for.
+    pub images: Arc<dyn StackImages>,
     /// What time it is, and how much has passed.
     pub clock: Clock,
 }
@@ -217,26 +220,6 @@ impl Apps {
         let text =
             format!("cannot be changed: `{}` is part of addresses and node names; create a new app instead", app.name);
         Err(ActionError::invalid("unique_name", text))
-    }
-
-    /// Changes what the next build is built on.
-    pub async fn set_stack(&self, user: &User, name: &str, stack: &str) -> Result<api::app::App, ActionError> {
-        let app = self.may(user, name, Action::SetStack).await?;
-        let stack = self.stack(stack)?;
-        self.rooms.store.set_stack(app.id, stack.clone(), user.email.to_string()).await?;
-        self.rooms
-            .logs
-            .platform(&app.name, format!("Stack set to {stack} by {}; the next push builds on it", user.email));
-        self.info(user, name).await
-    }
-
-    fn stack(&self, text: &str) -> Result<Stack, ActionError> {
-        let (default, others) = &self.settings.stacks;
-        let known = || std::iter::once(default).chain(others);
-        known().find(|stack| stack.as_str() == text).cloned().ok_or_else(|| {
-            let names: Vec<&str> = known().map(Stack::as_str).collect();
-            ActionError::invalid("stack", format!("is not known here; there is {}", names.join(", ")))
-        })
     }
 
     pub(super) async fn describe(&self, app: App) -> Result<api::app::App, ActionError> {

@@ -34,6 +34,7 @@ mod router;
 mod schedules;
 mod signup;
 mod ssh_keys;
+pub mod stacks;
 mod usage;
 
 use std::error::Error;

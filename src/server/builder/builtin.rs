@@ -1,9 +1,9 @@
 //! The buildpacks that the platform brings, and the script that drives a build: embedded in the binary, unpacked once
 //! for each version of them.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rust_embed::{EmbeddedFile, RustEmbed};
@@ -79,7 +79,10 @@ fn put(path: &Path, data: &[u8]) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     let mode = if data.starts_with(b"#!") { 0o755 } else { 0o644 };
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(data)
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // Also under a umask that would hide it from the user inside.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(data)
 }
 
 #[cfg(test)]

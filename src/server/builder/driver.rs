@@ -88,6 +88,7 @@ pub(super) fn job(
     }
     Job {
         name: format!("{}{}-{}", prefix(config), request.app, Uuid::new_v4().simple()),
+        stack: request.stack.clone(),
         program: "/tmp/driver".to_owned(),
         args: vec![packs.to_string()],
         env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),

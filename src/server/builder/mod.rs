@@ -35,7 +35,9 @@ use uuid::Uuid;
 pub use error::BuildError;
 pub use messages::explain;
 pub use packs::GitSource;
-pub use sandbox::{Bound, Bounds, BubblewrapSandbox, Ending, Folder, Job, Sandbox};
+pub use sandbox::{
+    Bound, Bounds, BubblewrapSandbox, DockerBuilds, DockerSandbox, Ending, Folder, Job, Sandbox, StackImages,
+};
 
 use self::archive::Sizes;
 use self::buildpacks::PackRef;
@@ -124,14 +126,14 @@ pub struct Builder {
 
 impl Builder {
     /// Makes the builder's folder ready, and removes what builds left there that a killed server did not end.
-    pub fn open(config: BuilderConfig, sandbox: Arc<dyn Sandbox>, git: Arc<dyn GitSource>) -> io::Result<Self> {
+    pub async fn open(config: BuilderConfig, sandbox: Arc<dyn Sandbox>, git: Arc<dyn GitSource>) -> io::Result<Self> {
         for passing in ["work", "slugs"] {
             let dir = config.dir.join(passing);
             fs::create_dir_all(&dir)?;
             fs::remove_dir_all(&dir)?;
             fs::create_dir(&dir)?;
         }
-        sandbox.clear(&driver::prefix(&config));
+        sandbox.clear(&driver::prefix(&config)).await;
         let builtin = Builtin::unpack(&config.dir.join("builtin"))?;
         let http = reqwest::Client::builder().build().map_err(io::Error::other)?;
         let packs = Packs { builtin, dir: config.dir.join("packs"), allowed: config.buildpacks_dir.clone(), git, http };

@@ -2,6 +2,9 @@
 //! because a sandboxed program begins as `gigalixir enter`.
 
 mod bounds;
+#[path = "../../../tests/harness/docker.rs"]
+#[expect(clippy::print_stdout, unreachable_pub, reason = "it is of the tests outside, where that is allowed")]
+mod docker;
 mod elixir;
 mod examples;
 mod fixtures;

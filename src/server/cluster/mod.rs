@@ -56,6 +56,7 @@ pub struct Member {
 
 /// Listens, and does not answer yet: replicas of an earlier server may ask before it is known who is there.
 pub struct Directory {
+    folder: PathBuf,
     listeners: Vec<TcpListener>,
     authority: Authority,
     /// Where replicas shall ask.
@@ -70,17 +71,30 @@ impl Directory {
         let ip = address(data);
         let folder = data.join("cluster");
         let authority = Authority::open(&folder, ip)?;
-        let own = listen_again(ip, &folder.join("port")).map_err(|source| DirectoryError::Listen { ip, source })?;
-        let own_address = own.local_addr().map_err(|source| DirectoryError::Listen { ip, source })?;
-        let (mut listeners, https) = (vec![own], listen(SocketAddr::new(ip, HTTPS)));
-        let (address, without_https) = match https {
+        let mut directory =
+            Self { folder, listeners: Vec::new(), authority, address: SocketAddr::new(ip, HTTPS), without_https: None };
+        (directory.address, directory.without_https) = directory.listen_at(ip, "port")?;
+        Ok(directory)
+    }
+
+    /// Listens at another address of this machine too, for replicas that do not share its loopback; where they shall ask,
+    /// and why not at port 443, if so.
+    pub fn also_at(&mut self, ip: IpAddr) -> Result<(SocketAddr, Option<io::Error>), DirectoryError> {
+        self.listen_at(ip, &format!("port-{ip}"))
+    }
+
+    fn listen_at(&mut self, ip: IpAddr, remembered: &str) -> Result<(SocketAddr, Option<io::Error>), DirectoryError> {
+        let failed = |source| DirectoryError::Listen { ip, source };
+        let own = listen_again(ip, &self.folder.join(remembered)).map_err(failed)?;
+        let own_address = own.local_addr().map_err(failed)?;
+        self.listeners.push(own);
+        match listen(SocketAddr::new(ip, HTTPS)) {
             Ok(listener) => {
-                listeners.push(listener);
-                (SocketAddr::new(ip, HTTPS), None)
+                self.listeners.push(listener);
+                Ok((SocketAddr::new(ip, HTTPS), None))
             }
-            Err(error) => (own_address, Some(error)),
-        };
-        Ok(Self { listeners, authority, address, without_https })
+            Err(error) => Ok((own_address, Some(error))),
+        }
     }
 
     /// The authority's certificate.

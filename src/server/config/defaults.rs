@@ -7,7 +7,8 @@ use ipnet::Ipv4Net;
 
 use super::{
     BillingConfig, BuilderConfig, DeployConfig, DockerSettings, GatewayConfig, JobsConfig, Limits, LogFormat, Rates,
-    RouterTimeouts, RuntimeChoice, S3Config, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig, TlsConfig,
+    RouterTimeouts, RuntimeChoice, S3Config, SandboxChoice, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
+    TlsConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -86,6 +87,7 @@ impl Default for Rates {
 impl Default for BuilderConfig {
     fn default() -> Self {
         Self {
+            sandbox: SandboxChoice::Auto,
             elixir_mirror: None,
             buildpacks_dir: None,
             at_once: 2,

@@ -213,10 +213,24 @@ pub struct Rates {
     pub mails_per_recipient: u32,
 }
 
+/// Where builds run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxChoice {
+    /// In Docker where apps run in Docker.
+    Auto,
+    /// Under bubblewrap on this machine.
+    Bubblewrap,
+    /// In a container of the stack's build image.
+    Docker,
+}
+
 /// Building slugs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BuilderConfig {
+    /// Where builds run.
+    pub sandbox: SandboxChoice,
     /// Where precompiled Erlang and Elixir come from when the machine's own do not fit; without it they cannot be had.
     pub elixir_mirror: Option<Url>,
     /// Buildpacks found here by name go before the built-in ones.

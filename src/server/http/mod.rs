@@ -41,6 +41,7 @@ mod serve;
 mod slugs;
 mod ssh;
 mod ssh_keys;
+mod stacks;
 #[cfg(test)]
 pub(crate) mod testing;
 mod usage;
@@ -164,6 +165,7 @@ fn routes() -> Routes<Doors> {
         .merge(mfa::routes())
         .merge(payments::routes())
         .merge(apps::routes())
+        .merge(stacks::routes())
         .merge(ps::routes())
         .merge(observer::routes())
         .merge(config::routes())

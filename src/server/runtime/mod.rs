@@ -4,7 +4,9 @@
 //! that end by themselves (with back-off), and says which are ready. It knows nothing of releases being better or
 //! worse than others: putting new beside old, waiting, swapping and draining is the deployer's work.
 
+mod directory;
 pub mod docker;
+mod erlang;
 mod files;
 mod generations;
 pub mod health;
@@ -15,6 +17,7 @@ pub mod moving;
 mod roster;
 pub mod session;
 pub mod spec;
+mod standing;
 mod stop;
 
 use std::path::PathBuf;
@@ -23,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
+pub use self::directory::Directory;
 use super::domain::{Instance, SlugDigest, Workload, WorkloadId};
 
 /// A place where apps run.

@@ -40,6 +40,35 @@ pub fn environment(workload: &Workload, place: &Place<'_>) -> BTreeMap<String, S
     env
 }
 
+/// Variables that are files of [`FILES_FOLDER`] too, as older clients look for them, and what they are called here.
+const FILES: [(&str, &str); 7] = [
+    ("MY_POD_IP", "MY_POD_IP"),
+    ("ERLANG_COOKIE", "ERLANG_COOKIE"),
+    ("REPO", "APP_NAME"),
+    ("APP", "GIGALIXIR_APP_NAME"),
+    ("APP_KEY", "APP_KEY"),
+    ("LOGPLEX_TOKEN", "LOGPLEX_TOKEN"),
+    ("SECRET_KEY_BASE", "SECRET_KEY_BASE"),
+];
+
+/// Where they lie.
+pub const FILES_FOLDER: &str = "/kube-env-vars";
+
+/// The files of an instance's variables: name and text.
+pub fn files(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static str, &str)> {
+    FILES.iter().map(|(name, variable)| (*name, env.get(*variable).map(String::as_str).unwrap_or_default()))
+}
+
+/// What else of ours is in every instance, below `/opt/gigalixir`. The first script goes by several names.
+pub const TOOLS: [(&str, &str); 5] = [
+    ("first/epmd", RUN),
+    ("bin/gigalixir_run", RUN),
+    ("bin/epmd", RUN),
+    ("run-cmd", RUN),
+    ("migrate.exs", include_str!("../../../config/migrate.exs")),
+];
+const RUN: &str = include_str!("../../../config/gigalixir_run");
+
 /// A name for a new instance: the generation's, and five letters and digits that cannot be mistaken for each other or make
 /// a word.
 pub fn new_name(id: &WorkloadId) -> String {

@@ -5,21 +5,16 @@
 use std::process::Command;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
 use super::running::Running;
 use super::usage::Usage;
-use super::{Bound, Ending, Job, Sandbox};
+use super::{Bound, Ending, ID, Job, Sandbox, relay};
 use crate::server::confine::Limits;
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::{Cgroup, Cgroups};
 use crate::server::confine::enter::{Limit, enter_command};
 use crate::server::progress::Progress;
-
-/// The user inside; it owns what the server owns, and nothing else is there.
-const ID: u32 = 1000;
 
 /// Files a job may have open, as on a usual machine.
 const OPEN_FILES: u64 = 65_536;
@@ -50,7 +45,7 @@ impl BubblewrapSandbox {
 #[async_trait]
 impl Sandbox for BubblewrapSandbox {
     /// Its processes died with the server; the cgroups are left.
-    fn clear(&self, prefix: &str) {
+    async fn clear(&self, prefix: &str) {
         let all = self.cgroups.iter().flat_map(|all| all.list().into_iter().map(|name| (all.open(&name), name)));
         for (group, _) in all.filter(|(_, name)| name.starts_with(prefix)) {
             if let Err(error) = group.kill_all().and_then(|()| group.remove()) {
@@ -61,9 +56,7 @@ impl Sandbox for BubblewrapSandbox {
 
     async fn run(&self, job: Job, progress: &Progress) -> Result<Ending, String> {
         let cgroup = self.cgroup(&job)?;
-        let folders = job.folders.iter().filter(|folder| folder.writable).map(|folder| folder.host.clone()).collect();
-        let groups = cgroup.as_ref().map(|cgroup| cgroup.paths().to_vec()).unwrap_or_default();
-        let usage = Usage { folders, disk_bytes: job.bounds.disk_bytes, cgroup: groups };
+        let usage = Usage::new(&job, cgroup.as_ref().map(|cgroup| cgroup.paths().to_vec()).unwrap_or_default());
 
         let command = command(&job, cgroup.as_ref());
         let (running, output) = Running::start(&job.name, command, cgroup).await.map_err(refused)?;
@@ -112,24 +105,6 @@ fn command(job: &Job, cgroup: Option<&Cgroup>) -> Command {
     let args = job.args.iter().map(Into::into);
     sandbox.remount_ro("/").chdir(&job.workdir).run_in(&mut command, &job.program, args);
     command
-}
-
-/// Passes output on until it ends (`None`) or passes its bound.
-async fn relay(mut output: Receiver, progress: &Progress, most: u64) -> std::io::Result<Option<Ending>> {
-    let mut left = most;
-    let mut buffer = BytesMut::new();
-    loop {
-        buffer.reserve(16 * 1024);
-        let read = output.read_buf(&mut buffer).await? as u64;
-        if read == 0 {
-            return Ok(None);
-        }
-        if read > left {
-            return Ok(Some(Ending::Hit(Bound::Output)));
-        }
-        left -= read;
-        progress.bytes(buffer.split().freeze()).await;
-    }
 }
 
 fn refused(error: impl std::fmt::Display) -> String {

@@ -5,6 +5,7 @@
 //! go in as files of a folder.
 
 mod bubblewrap;
+mod docker;
 mod running;
 mod usage;
 
@@ -12,16 +13,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 pub use bubblewrap::BubblewrapSandbox;
+pub use docker::{DockerBuilds, DockerSandbox, StackImages};
 
+use crate::server::domain::Stack;
 use crate::server::progress::Progress;
+
+/// The user inside, who owns the job's folders; what else is there is read only.
+const ID: u32 = 1000;
 
 /// A place where builds run.
 #[async_trait]
 pub trait Sandbox: Send + Sync + 'static {
     /// Ends and removes what a killed server left of jobs whose names begin with `prefix`.
-    fn clear(&self, prefix: &str);
+    async fn clear(&self, prefix: &str);
 
     /// Runs a job to its end, passing its output (stdout and stderr as one stream) on as it comes. Nothing of it is
     /// left when this returns, whichever way it ended.
@@ -36,6 +44,8 @@ pub trait Sandbox: Send + Sync + 'static {
 pub struct Job {
     /// Unique among the running ones; `[a-z0-9-]`.
     pub name: String,
+    /// The system it needs around it.
+    pub stack: Stack,
     /// The program as seen from inside.
     pub program: String,
     /// Its arguments.
@@ -115,4 +125,22 @@ pub enum Bound {
     Output,
     /// [`Bounds::disk_bytes`].
     Disk,
+}
+
+/// Passes output on until it ends (`None`) or passes its bound.
+async fn relay(mut output: impl AsyncRead + Unpin, progress: &Progress, most: u64) -> std::io::Result<Option<Ending>> {
+    let mut left = most;
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(16 * 1024);
+        let read = output.read_buf(&mut buffer).await? as u64;
+        if read == 0 {
+            return Ok(None);
+        }
+        if read > left {
+            return Ok(Some(Ending::Hit(Bound::Output)));
+        }
+        left -= read;
+        progress.bytes(buffer.split().freeze()).await;
+    }
 }

@@ -7,11 +7,13 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use walkdir::WalkDir;
 
-use super::Bound;
+use super::{Bound, Job};
 
 /// Refused forks that make a job a fork bomb: a busy `make -j` sees a few and recovers.
 const REFUSED_FORKS: u64 = 100;
@@ -23,21 +25,31 @@ const INODE_BYTES: u64 = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Usage {
     /// The job's writable folders.
-    pub(super) folders: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
     /// What they may hold.
-    pub(super) disk_bytes: u64,
+    disk_bytes: u64,
     /// Folders of the job's cgroup.
-    pub(super) cgroup: Vec<PathBuf>,
+    cgroup: Vec<PathBuf>,
+    /// Whether a look found that the kernel had refused a process.
+    refused: Arc<AtomicBool>,
 }
 
 impl Usage {
+    /// Of a job in a cgroup, given by its folders.
+    pub(super) fn new(job: &Job, cgroup: Vec<PathBuf>) -> Self {
+        let folders = job.folders.iter().filter(|folder| folder.writable).map(|folder| folder.host.clone()).collect();
+        Self { folders, disk_bytes: job.bounds.disk_bytes, cgroup, refused: Arc::default() }
+    }
+
     /// Looks again and again, and returns with the first bound it finds passed. Rests twenty times as long as a look
     /// takes, so that watching costs at most a twentieth.
     pub(super) async fn watch(&self) -> Bound {
         let mut rest = Duration::from_millis(250);
         loop {
             tokio::time::sleep(rest).await;
-            if refused_forks(&self.cgroup) >= REFUSED_FORKS {
+            let refused = refused_forks(&self.cgroup);
+            self.refused.fetch_or(refused > 0, Ordering::Relaxed);
+            if refused >= REFUSED_FORKS {
                 return Bound::Processes;
             }
             let (usage, begun) = (self.clone(), Instant::now());
@@ -47,6 +59,11 @@ impl Usage {
             }
             rest = (begun.elapsed() * 20).clamp(Duration::from_millis(250), Duration::from_secs(20));
         }
+    }
+
+    /// Whether a look, while it was watched, found that the kernel had refused it a process.
+    pub(super) fn forks_were_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Whether the folders hold more than they may. Stops counting as soon as it knows.

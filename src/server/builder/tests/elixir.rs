@@ -1,8 +1,14 @@
 //! The elixir pack's ways through a project, without the network.
 
-use super::fixtures::{Bench, unpacked};
+use super::fixtures::{Bench, in_every_sandbox, unpacked};
 use crate::server::builder::BuildError;
 use crate::server::domain::{ProcessType, SlugKind};
+
+in_every_sandbox! {
+    dependencies_hooks_assets_and_a_chosen_release
+    releases_without_a_choice_and_a_choice_against_them
+    what_cannot_be_built_says_so
+}
 
 const MIX: &str = r#"defmodule A.MixProject do
   use Mix.Project
@@ -45,9 +51,7 @@ async fn build(
     bench.build(&files.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>()).await
 }
 
-#[tokio::test]
-async fn dependencies_hooks_assets_and_a_chosen_release() {
-    let bench = Bench::new();
+async fn dependencies_hooks_assets_and_a_chosen_release(bench: Bench) {
     let mut files = project(&MIX.replace("DEFAULT", "default_release: :one"));
     let config = "hook_pre_fetch_dependencies='echo pre-fetch'\nhook_pre_compile='echo pre; pwd'\n\
                   hook_post_compile='echo post >made_by_hook; cat made_by_hook'\n";
@@ -69,9 +73,7 @@ async fn dependencies_hooks_assets_and_a_chosen_release() {
     assert!(files.contains_key("bin/one") && files.contains_key("lib/b-0.1.0/ebin/b.app"));
 }
 
-#[tokio::test]
-async fn releases_without_a_choice_and_a_choice_against_them() {
-    let mut bench = Bench::new();
+async fn releases_without_a_choice_and_a_choice_against_them(mut bench: Bench) {
     let mut files = project(&MIX.replace(", DEFAULT", ""));
     let (built, said) = build(&bench, &files).await;
     assert!(built.is_err() && said.contains("mix.exs has 2 releases (one two)"), "{said}");
@@ -83,9 +85,7 @@ async fn releases_without_a_choice_and_a_choice_against_them() {
     assert_eq!(built.unwrap().kind, SlugKind::Mix);
 }
 
-#[tokio::test]
-async fn what_cannot_be_built_says_so() {
-    let bench = Bench::new();
+async fn what_cannot_be_built_says_so(bench: Bench) {
     let mut files = project(&MIX.replace("DEFAULT", "default_release: :one"));
     files.push(("lib/c.ex", "defmodule C do\n  syntax error here(\nend\n".to_owned()));
     let (built, said) = build(&bench, &files).await;

@@ -5,16 +5,20 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use flate2::read::GzDecoder;
 use tempfile::TempDir;
 use url::Url;
 
+use super::docker;
 use crate::server::builder::{
-    BubblewrapSandbox, BuildError, BuildRequest, Builder, BuilderConfig, BuiltSlug, GitSource,
+    BubblewrapSandbox, BuildError, BuildRequest, Builder, BuilderConfig, BuiltSlug, DockerBuilds, DockerSandbox,
+    GitSource, Sandbox, StackImages,
 };
 use crate::server::confine::cgroup::Cgroups;
+use crate::server::docker::{Pin, Use};
 use crate::server::domain::{AppName, Stack};
 use crate::server::progress::{Listener, Progress};
 
@@ -31,8 +35,38 @@ impl GitSource for Folders {
     }
 }
 
+/// Makes a test of each case for each sandbox.
+macro_rules! in_every_sandbox {
+    ($($case:ident)*) => {
+        mod bubblewrap {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    super::$case(super::Bench::new()).await;
+                }
+            )*
+        }
+        mod docker {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    if let Some(bench) = super::Bench::in_docker() {
+                        super::$case(bench).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+pub(super) use in_every_sandbox;
+
+const STACK: &str = "test-1";
+
 /// Everything one test needs, removed with it.
 pub(super) struct Bench {
+    in_docker: bool,
+    /// What may pass beyond the job's own time: Docker takes its own to make and remove a container.
+    pub(super) patience: Duration,
     pub(super) dir: TempDir,
     pub(super) config: BuilderConfig,
     pub(super) env: BTreeMap<String, String>,
@@ -46,7 +80,58 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let mut config = BuilderConfig::new(dir.path().join("builder"));
         config.buildpacks_dir = Some(dir.path().join("packs"));
-        Self { dir, config, env: BTreeMap::new(), clean: false, builds: 0.into() }
+        let (env, patience) = (BTreeMap::new(), Duration::ZERO);
+        Self { in_docker: false, patience, dir, config, env, clean: false, builds: 0.into() }
+    }
+
+    /// One whose builds are made in Docker, where there is one.
+    pub(super) fn in_docker() -> Option<Self> {
+        let tests = std::env::current_exe().unwrap();
+        let program = tests.parent().and_then(Path::parent).unwrap().join("gigalixir");
+        docker::is_there(&program).then(|| {
+            let mut bench = Self::new();
+            (bench.in_docker, bench.patience) = (true, Duration::from_secs(10));
+            bench
+        })
+    }
+
+    /// `sleep` for the better part of an hour, known from that of any other test.
+    pub(super) fn nap(&self, seconds: u32) -> String {
+        let name = self.dir.path().file_name().unwrap().as_encoded_bytes();
+        let own = name.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+        format!("sleep {seconds}.{own}")
+    }
+
+    pub(super) async fn sandbox(&self) -> Arc<dyn Sandbox> {
+        if !self.in_docker {
+            return Arc::new(BubblewrapSandbox::new(Some(self.cgroups())));
+        }
+        let pin = |of| Pin::new(STACK, of, docker::image().parse().unwrap());
+        let images = StackImages { run: pin(Use::Run), build: pin(Use::Build), made_by: None };
+        let settings = DockerBuilds {
+            socket: docker::SOCKET.into(),
+            server: self.server(),
+            subnets: "10.220.0.0/14".parse().unwrap(),
+            stacks: BTreeMap::from([(Stack::parse(STACK).unwrap(), images)]),
+        };
+        Arc::new(DockerSandbox::open(settings).await.unwrap())
+    }
+
+    fn server(&self) -> String {
+        docker::server(&self.path("docker"))
+    }
+
+    /// A container as a killed server leaves it.
+    pub(super) fn leave_behind(&self, job: &str) {
+        let labels = [format!("gigalixir.server={}", self.server()), format!("gigalixir.build={job}")];
+        let mut run = std::process::Command::new("docker");
+        run.args(["run", "-d", "--network", "none", "--label", &labels[0], "--label", &labels[1], &docker::image()]);
+        assert!(run.args(["sleep", "1000"]).output().unwrap().status.success());
+    }
+
+    /// How many jobs' control groups or containers there are.
+    pub(super) fn left(&self) -> usize {
+        if self.in_docker { docker::containers(&self.server()).len() } else { self.cgroups().list().len() }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -62,9 +147,9 @@ impl Bench {
         folder
     }
 
-    pub(super) fn builder(&self) -> Builder {
-        let sandbox = Arc::new(BubblewrapSandbox::new(Some(self.cgroups())));
-        Builder::open(self.config.clone(), sandbox, Arc::new(Folders(self.path("repos")))).unwrap()
+    pub(super) async fn builder(&self) -> Builder {
+        let (sandbox, git) = (self.sandbox().await, Arc::new(Folders(self.path("repos"))));
+        Builder::open(self.config.clone(), sandbox, git).await.unwrap()
     }
 
     pub(super) fn cgroups(&self) -> Cgroups {
@@ -88,7 +173,7 @@ impl Bench {
             source,
             cache: self.path("cache"),
             env: self.env.clone(),
-            stack: Stack::parse("test-1").unwrap(),
+            stack: Stack::parse(STACK).unwrap(),
             clean: self.clean,
         }
     }
@@ -99,7 +184,7 @@ impl Bench {
     }
 
     pub(super) async fn build_tree(&self, source: PathBuf) -> (Result<BuiltSlug, BuildError>, String) {
-        let (builder, request) = (self.builder(), self.request(source));
+        let (builder, request) = (self.builder().await, self.request(source));
         let (progress, listener) = Progress::channel();
         let said = tokio::spawn(listen(listener));
         let built = builder.build(request, &progress).await;
@@ -118,6 +203,9 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
+        if self.in_docker {
+            return docker::sweep(&self.server());
+        }
         // The parent of the builds' groups, which are gone.
         for folder in self.cgroups().open("x").paths() {
             let _ = fs::remove_dir(folder.parent().unwrap());

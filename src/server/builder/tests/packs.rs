@@ -3,13 +3,22 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::fixtures::{Bench, unpacked, write};
+use super::fixtures::{Bench, in_every_sandbox, unpacked, write};
 use crate::server::builder::{BuildError, GitSource};
 use crate::server::domain::{ProcessType, SlugKind};
 
-#[tokio::test]
-async fn a_procfile_app() {
-    let bench = Bench::new();
+in_every_sandbox! {
+    a_procfile_app
+    packs_run_in_order_and_see_what_they_should
+    failures_name_their_pack
+    a_cache_lives_on_until_it_is_cleaned
+    a_release_in_the_cache_is_the_slug
+    a_fetched_pack_serves_when_its_source_is_gone
+    a_tarball_is_unpacked_without_its_folder
+    output_comes_as_it_is_written
+}
+
+async fn a_procfile_app(bench: Bench) {
     let files =
         [("Procfile", "web: python3 app.py\nclock: ./c\n"), ("app.py", "x"), (".slugignore", "*.md\n"), ("a.md", "")];
     let (built, said) = bench.build(&files).await;
@@ -23,9 +32,7 @@ async fn a_procfile_app() {
     assert_eq!(again.unwrap().digest, slug.digest);
 }
 
-#[tokio::test]
-async fn packs_run_in_order_and_see_what_they_should() {
-    let mut bench = Bench::new();
+async fn packs_run_in_order_and_see_what_they_should(mut bench: Bench) {
     bench.env.insert("TOKEN".into(), " a\nb'$(id)\n".into());
     bench.env.insert("PATH".into(), "/nowhere".into());
     bench.env.insert("LD_PRELOAD".into(), "/nowhere.so".into());
@@ -60,9 +67,7 @@ async fn packs_run_in_order_and_see_what_they_should() {
     assert!(!first.join("export").exists(), "a build changed the pack itself");
 }
 
-#[tokio::test]
-async fn failures_name_their_pack() {
-    let bench = Bench::new();
+async fn failures_name_their_pack(bench: Bench) {
     let good = bench.pack("good", &[]);
     let bad = bench.pack("bad", &[("compile", "echo oh no >&2; exit 7")]);
     let unfit = bench.pack("unfit", &[("detect", "exit 1")]);
@@ -85,9 +90,7 @@ async fn failures_name_their_pack() {
     assert!(built.unwrap_err().to_string().starts_with(".buildpacks, line 2"), "{said}");
 }
 
-#[tokio::test]
-async fn a_cache_lives_on_until_it_is_cleaned() {
-    let mut bench = Bench::new();
+async fn a_cache_lives_on_until_it_is_cleaned(mut bench: Bench) {
     let script = r#"echo "cached: $(cat $2/note)$GIGALIXIR_SHOULD_CLEAN_CACHE."; echo mine >$2/note"#;
     assert!(bench.compile(script).await.1.contains("cached: ."));
     assert!(bench.compile(script).await.1.contains("cached: mine."));
@@ -95,9 +98,7 @@ async fn a_cache_lives_on_until_it_is_cleaned() {
     assert!(bench.compile(script).await.1.contains("cached: True."));
 }
 
-#[tokio::test]
-async fn a_release_in_the_cache_is_the_slug() {
-    let bench = Bench::new();
+async fn a_release_in_the_cache_is_the_slug(bench: Bench) {
     let script = r#"mkdir -p $2/out /tmp/r/bin; echo 'web: bin/x start' >/tmp/r/Procfile; echo x >/tmp/r/bin/x
         tar -C /tmp/r -czf $2/out/my_app-1.2.0-rc.1.tar.gz .; echo '{"distillery":{"eval":"elixir"}}' >$2/out/capabilities"#;
     let slug = bench.compile(script).await.0.unwrap();
@@ -113,9 +114,7 @@ async fn a_release_in_the_cache_is_the_slug() {
     assert_eq!((slug.kind, slug.customer_app_name), (SlugKind::Other, None));
 }
 
-#[tokio::test]
-async fn a_fetched_pack_serves_when_its_source_is_gone() {
-    let mut bench = Bench::new();
+async fn a_fetched_pack_serves_when_its_source_is_gone(mut bench: Bench) {
     bench.env.insert("BUILDPACK_URL".into(), "https://user:token@host.test/some/pack#v2".into());
     let files = [("Procfile", "web: x")];
     let (built, said) = bench.build(&files).await;
@@ -129,9 +128,7 @@ async fn a_fetched_pack_serves_when_its_source_is_gone() {
     assert!(built.is_ok() && said.contains("as fetched before"), "{said}");
 }
 
-#[tokio::test]
-async fn a_tarball_is_unpacked_without_its_folder() {
-    let bench = Bench::new();
+async fn a_tarball_is_unpacked_without_its_folder(bench: Bench) {
     let pack = bench.pack("tarred", &[]);
     let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gzip);
@@ -150,12 +147,10 @@ async fn a_tarball_is_unpacked_without_its_folder() {
     assert!(error.contains("404"), "{error}");
 }
 
-#[tokio::test]
-async fn output_comes_as_it_is_written() {
-    let bench = Bench::new();
+async fn output_comes_as_it_is_written(bench: Bench) {
     let pack = bench.pack("slow", &[("compile", "echo early; sleep 3; echo late")]);
     let request = bench.request(bench.app(&[(".buildpacks", pack.to_str().unwrap()), ("Procfile", "web: x")]));
-    let builder = bench.builder();
+    let builder = bench.builder().await;
     let (progress, mut listener) = crate::server::progress::Progress::channel();
     let build = tokio::spawn(async move { builder.build(request, &progress).await });
     let begun = Instant::now();

@@ -34,6 +34,7 @@ use crate::server::releases::{Keep, Releases, Seals};
 use crate::server::runtime::memory::Memory;
 use crate::server::seal::Sealer;
 use crate::server::slugs::SlugsConfig;
+use crate::server::stacks::Offered;
 use crate::server::store::testing;
 use crate::server::tls::Tls;
 
@@ -73,7 +74,7 @@ fn settings(domain: Hostname) -> AppSettings {
         sessions_per_account: 2,
         schedules_per_app: 2,
         cloud: "local",
-        stacks: (stack("debian-12"), vec![stack("debian-13")]),
+        stacks: (stack("debian-12"), vec![stack("debian-12"), stack("debian-13")]),
         domain,
         app_url: Url::parse("http://example.com:8080").unwrap(),
         git_url: Url::parse("http://git.example.com:4000").unwrap(),
@@ -133,6 +134,7 @@ impl Platform {
             drains: Drains::start(store.clone(), sealer.clone(), logs.clone(), drains).await.unwrap(),
             repositories: Arc::new(Folders(repositories.clone())),
             slugs: slugs.clone(),
+            images: Arc::new(Offered::machine(Stack::parse("debian-12").unwrap())),
             clock: clock.clone(),
         };
         let settings = settings(domain.clone());

@@ -7,31 +7,30 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{
-    ContainerCreateBody, ContainerState, ContainerSummaryStateEnum, Ipam, IpamConfig, NetworkCreateRequest,
-};
+use bollard::models::{ContainerCreateBody, ContainerState, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
     ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
-use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 
 use super::spec::{ADDRESS, APP, SERVER};
+use crate::server::docker::{Daemon, DockerError, NewNetwork};
 use crate::server::domain::{Exit, ExitReason};
 use crate::server::runtime::RuntimeError;
 
-/// Until the daemon answers; longer than any grace, since it answers some requests only when they are done.
-const TIMEOUT_SECONDS: u64 = 300;
+/// One address, and what a bridge needs beside it.
+const MEETING_PREFIX: u8 = 30;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The daemon, on behalf of one server.
 #[derive(Clone)]
 pub(super) struct Engine {
-    pub(super) docker: Docker,
+    daemon: Daemon,
+    pub(super) docker: bollard::Docker,
     pub(super) server: String,
 }
 
@@ -55,15 +54,13 @@ impl Found {
 impl Engine {
     /// The daemon at a socket, if it answers there.
     pub(super) async fn connect(socket: &Path, server: String) -> Result<Self, RuntimeError> {
-        let unavailable = |error: Error| {
-            RuntimeError::Unavailable(format!("Docker does not answer at {}: {error}", socket.display()))
-        };
-        let address = socket.to_string_lossy();
-        let docker =
-            Docker::connect_with_socket(&address, TIMEOUT_SECONDS, API_DEFAULT_VERSION).map_err(unavailable)?;
-        let docker = docker.negotiate_version().await.map_err(unavailable)?;
-        docker.ping().await.map_err(unavailable)?;
-        Ok(Self { docker, server })
+        let daemon = Daemon::connect(socket).await.map_err(unavailable)?;
+        Ok(Self { docker: daemon.docker.clone(), daemon, server })
+    }
+
+    /// Whether the daemon has an image.
+    pub(super) async fn has(&self, image: &str) -> Result<bool, RuntimeError> {
+        Ok(self.daemon.image(image).await.map_err(unavailable)?.is_some())
     }
 
     fn mine(&self) -> HashMap<&'static str, Vec<String>> {
@@ -177,20 +174,18 @@ impl Engine {
 
     /// Makes a network. `false`: somebody else's overlaps with that subnet.
     pub(super) async fn create_network(&self, name: &str, app: &str, subnet: Ipv4Net) -> Result<bool, RuntimeError> {
-        let config = IpamConfig { subnet: Some(subnet.to_string()), ..Default::default() };
         let labels = HashMap::from([(SERVER.to_owned(), self.server.clone()), (APP.to_owned(), app.to_owned())]);
-        let request = NetworkCreateRequest {
-            name: name.to_owned(),
-            driver: Some("bridge".to_owned()),
-            ipam: Some(Ipam { config: Some(vec![config]), ..Default::default() }),
-            labels: Some(labels),
-            ..Default::default()
-        };
-        match self.docker.create_network(request).await {
-            Ok(_) => Ok(true),
-            Err(Error::DockerResponseServerError { message, .. }) if message.contains("overlap") => Ok(false),
-            Err(error) => Err(failed(format!("making the network {name}"))(error)),
-        }
+        let network = NewNetwork { name: name.to_owned(), labels, between: true };
+        self.daemon.make_network(&network, subnet).await.map_err(unavailable)
+    }
+
+    /// An address of this machine that every container reaches: of a network that nobody else is in.
+    pub(super) async fn meeting_place(&self, pool: Ipv4Net) -> Result<Ipv4Addr, RuntimeError> {
+        let labels = HashMap::from([(SERVER.to_owned(), self.server.clone())]);
+        let network = NewNetwork { name: format!("gigalixir-{}-directory", self.server), labels, between: false };
+        let subnet = self.daemon.network(&network, pool, MEETING_PREFIX).await.map_err(unavailable)?;
+        // Docker gives the bridge the first one.
+        subnet.hosts().next().ok_or_else(|| RuntimeError::Unavailable(format!("{subnet} has no address")))
     }
 
     pub(super) async fn remove_network(&self, name: &str) -> Result<(), RuntimeError> {
@@ -215,6 +210,13 @@ fn exit(state: &ContainerState) -> Exit {
 /// Somebody removed it under us.
 fn lost() -> Exit {
     Exit { code: 137, reason: ExitReason::Error, at: Timestamp::now() }
+}
+
+fn unavailable(error: DockerError) -> RuntimeError {
+    match error {
+        DockerError::Unavailable(text) => RuntimeError::Unavailable(text),
+        DockerError::Refused { doing, cause } => failed(doing)(cause),
+    }
 }
 
 pub(super) fn failed(doing: impl Into<String>) -> impl FnOnce(Error) -> RuntimeError {

@@ -90,7 +90,7 @@ impl Generation {
 
     async fn apply(&mut self, workload: Workload) -> Result<(), RuntimeError> {
         // Said now, not by every replica.
-        self.shared.image(&workload.stack)?;
+        self.shared.image_at_hand(&workload.stack).await?;
         self.shared.slugs.local_path(&workload.slug).await?;
         if self.workload.as_ref() != Some(&workload) {
             files::write_json(&self.wish, &workload, true).map_err(io_error("writing down what shall run"))?;

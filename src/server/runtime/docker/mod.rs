@@ -10,7 +10,6 @@ mod engine;
 mod exec;
 mod files;
 mod generation;
-mod images;
 mod networks;
 mod output;
 mod replica;
@@ -18,6 +17,7 @@ mod shared;
 mod spec;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ use super::files as disk;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
+use super::{Directory, InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Stack, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
@@ -55,6 +55,8 @@ pub struct DockerConfig {
     pub images: BTreeMap<Stack, String>,
     /// Where the apps' networks lie: each takes 64 addresses.
     pub subnets: Ipv4Net,
+    /// Where replicas ask who else there is of their app.
+    pub directory: Option<Directory>,
 }
 
 /// The runtime on a Docker daemon.
@@ -74,16 +76,15 @@ impl Docker {
         let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
         disk::make(&config.dir).map_err(unusable)?;
         let dir = config.dir.canonicalize().map_err(unusable)?;
-        let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
-        let engine = Engine::connect(&config.socket, hex::encode(&digest[..4])).await?;
+        let engine = Engine::connect(&config.socket, server_of(&dir)).await?;
         let containers = engine.containers().await?;
         let shared = Arc::new(Shared {
             networks: Networks::open(engine.clone(), config.subnets, &containers).await?,
             engine,
             dir,
             images: config.images,
+            directory: config.directory,
             slugs,
-            platform: files::platform().map_err(unusable)?,
             roster: Roster::new(logs),
             tasks: TaskTracker::new(),
         });
@@ -93,13 +94,9 @@ impl Docker {
         Ok(docker)
     }
 
-    /// Whether a daemon answers at the socket and has the image.
-    pub async fn has(socket: &Path, image: Option<&str>) -> bool {
-        let (Some(image), true) = (image, socket.exists()) else { return false };
-        match Engine::connect(socket, String::new()).await {
-            Ok(engine) => engine.docker.inspect_image(image).await.is_ok(),
-            Err(_) => false,
-        }
+    /// An address of this machine that containers of the server with this folder reach, whatever network they are in.
+    pub async fn meeting_place(socket: &Path, dir: &Path, subnets: Ipv4Net) -> Result<Ipv4Addr, RuntimeError> {
+        Engine::connect(socket, server_of(dir)).await?.meeting_place(subnets).await
     }
 
     /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
@@ -165,6 +162,12 @@ impl Docker {
     }
 }
 
+/// What the objects of the server with this folder are labelled with.
+pub fn server_of(dir: &Path) -> String {
+    let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+    hex::encode(&digest[..4])
+}
+
 #[async_trait]
 impl Runtime for Docker {
     fn name(&self) -> &'static str {
@@ -198,6 +201,10 @@ impl Runtime for Docker {
         let address = self.shared.engine.address(instance).await?;
         match TcpStream::connect((address, port)).await {
             Ok(stream) => Ok(Box::new(stream)),
+            // A node listens there; what is none need not be asked twice.
+            Err(source) if port == spec::NODE_PORT => {
+                Err(RuntimeError::Io { context: format!("connecting to port {port} of {instance}"), source })
+            }
             // It may listen on its own loopback alone.
             Err(_) => exec::relay(&self.shared.engine, instance, port).await,
         }

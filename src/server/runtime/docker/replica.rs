@@ -1,11 +1,9 @@
 //! One replica: a container for each of its runs, one after the other, and what is known of it.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,11 +14,13 @@ use super::files;
 use super::networks::Lease;
 use super::output::Output;
 use super::shared::Shared;
-use super::spec::{self, APP_FOLDER, INDEX, LAST_EXIT, PLATFORM, PORT, RESTARTS, Run};
+use super::spec::{self, INDEX, Inside, LAST_EXIT, NODE_PORT, PORT, RESTARTS, Run};
 use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState, Lifetime, LogSource, Workload};
+use crate::server::runtime::RuntimeError;
 use crate::server::runtime::files as disk;
+use crate::server::runtime::spec as runtime_spec;
+use crate::server::runtime::standing::Standing;
 use crate::server::runtime::stop::{self, Stop};
-use crate::server::runtime::{RuntimeError, health};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -28,23 +28,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const GOOD_RUN: Duration = Duration::from_secs(60);
 /// As a shell says: found, but could not be run.
 const CANNOT_RUN: i32 = 126;
-/// Between tries to remove what cannot be removed.
 /// Between SIGTERM and SIGKILL for what has passed its time limit.
 const LIMIT_GRACE: Duration = Duration::from_secs(10);
+/// Between tries to remove what cannot be removed.
 const AGAIN: Duration = Duration::from_secs(5);
-
-type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send + Sync>>;
 
 pub(super) struct Replica {
     shared: Arc<Shared>,
     workload: Workload,
     wish: watch::Receiver<Workload>,
     lease: Lease,
-    instance: Instance,
+    standing: Standing,
     stop: Stop,
-    /// Dropped as soon as it is known how the replica is.
-    settled: Option<oneshot::Sender<()>>,
-    readiness: Option<Readiness>,
 }
 
 /// What a replica is made of.
@@ -71,15 +66,13 @@ impl Replica {
             index: place.index,
             state: InstanceState::Starting,
             address: None,
-            node: None,
+            node: Some(SocketAddr::new(place.lease.address.into(), NODE_PORT)),
             restarts: 0,
             started_at: None,
             last_exit: None,
         };
-        shared.roster.changed(&instance);
-        let (settled, settling) = oneshot::channel();
-        let lease = place.lease;
-        (Self { shared, workload, wish, lease, instance, stop, settled: Some(settled), readiness: None }, settling)
+        let (standing, settling) = Standing::begin(instance, &shared.roster);
+        (Self { shared, workload, wish, lease: place.lease, standing, stop }, settling)
     }
 
     /// Keeps it running until it is told to stop, then frees all it had. `found` is its container, if it has one.
@@ -92,10 +85,11 @@ impl Replica {
                 Err(error) => self.cannot_start(&error),
             };
             if self.stop.borrow().is_some() {
+                self.standing.instance.last_exit = Some(exit);
                 return self.free().await;
             }
             if self.workload.lifetime != Lifetime::Service {
-                self.instance.last_exit = Some(exit);
+                self.standing.instance.last_exit = Some(exit);
                 self.turn(InstanceState::Ended);
                 stop::told(&mut self.stop).await;
                 return self.free().await;
@@ -105,13 +99,13 @@ impl Replica {
             }
             let (label, code, reason) = (self.label(), exit.code, exit.reason);
             self.say(format!("{label} exited with code {code} ({reason:?}), restarting in {} s", pause.as_secs()));
-            self.instance.last_exit = Some(exit);
+            self.standing.instance.last_exit = Some(exit);
             self.turn(InstanceState::Crashed);
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = stop::told(&mut self.stop) => return self.free().await,
             }
-            self.instance.restarts += 1;
+            self.standing.instance.restarts += 1;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -120,22 +114,22 @@ impl Replica {
     async fn begin(&mut self, found: Option<Found>) -> Result<String, RuntimeError> {
         let known = found.filter(|found| found.was_started);
         if let Some(found) = known {
-            self.instance.restarts = found.label(RESTARTS).unwrap_or_default();
+            self.standing.instance.restarts = found.label(RESTARTS).unwrap_or_default();
             let last = found.labels.get(LAST_EXIT).and_then(|exit| serde_json::from_str(exit).ok());
-            self.instance.last_exit = last;
+            self.standing.instance.last_exit = last;
             return Ok(found.id);
         }
         self.renew();
-        self.instance.started_at = None;
+        self.standing.instance.started_at = None;
         self.turn(InstanceState::Starting);
         let engine = &self.shared.engine;
         // An earlier run's, or one that was half made.
-        engine.remove(&self.instance.name).await?;
-        let container = engine.create(&self.instance.name, self.body()?).await?;
-        engine.upload(&container, PLATFORM, stream::iter([Ok(self.shared.platform.clone())])).await?;
+        engine.remove(&self.standing.instance.name).await?;
+        let inside = self.inside();
+        let container = engine.create(&self.standing.instance.name, self.body(&inside)?).await?;
         let slug = self.shared.slugs.local_path(&self.workload.slug).await?;
-        let (archive, whole) = files::slug(slug);
-        engine.upload(&container, APP_FOLDER, archive).await?;
+        let (archive, whole) = files::archive(slug, &inside);
+        engine.upload(&container, "/", archive).await?;
         let whole = whole.await.map_err(std::io::Error::other).and_then(|done| done);
         whole.map_err(|source| RuntimeError::Io { context: "reading the slug".to_owned(), source })?;
         engine.start(&container).await?;
@@ -145,21 +139,28 @@ impl Replica {
     /// Is another release from now on, and boots it from the next start on.
     fn renew(&mut self) {
         self.workload = self.wish.borrow_and_update().clone();
-        self.instance.release = self.workload.release;
+        self.standing.instance.release = self.workload.release;
     }
 
-    fn body(&self) -> Result<bollard::models::ContainerCreateBody, RuntimeError> {
+    fn inside(&self) -> Inside {
+        let Instance { name, index, .. } = &self.standing.instance;
+        let place = runtime_spec::Place { name, index: *index, ip: self.lease.address.into(), port: PORT };
+        Inside::of(&self.workload, &place, self.shared.directory.as_ref())
+    }
+
+    fn body(&self, inside: &Inside) -> Result<bollard::models::ContainerCreateBody, RuntimeError> {
         Ok(spec::container(&Run {
             server: &self.shared.engine.server,
             workload: &self.workload,
             generation: &disk::generation_name(&self.workload.id),
-            name: &self.instance.name,
-            index: self.instance.index,
+            name: &self.standing.instance.name,
+            index: self.standing.instance.index,
             image: self.shared.image(&self.workload.stack)?,
             network: &self.lease.network,
             address: self.lease.address,
-            restarts: self.instance.restarts,
-            last_exit: self.instance.last_exit.as_ref(),
+            restarts: self.standing.instance.restarts,
+            last_exit: self.standing.instance.last_exit.as_ref(),
+            inside,
         }))
     }
 
@@ -174,7 +175,7 @@ impl Replica {
         let shared = self.shared.clone();
         let output = AbortOnDropHandle::new(shared.tasks.spawn(self.output(container).follow()));
         if let Ok(Some(state)) = shared.engine.state(container).await {
-            self.instance.started_at = state.started_at.and_then(|at| at.parse().ok());
+            self.standing.instance.started_at = state.started_at.and_then(|at| at.parse().ok());
         }
         self.turn(InstanceState::Starting);
         self.ask();
@@ -186,10 +187,10 @@ impl Replica {
         let exit = loop {
             tokio::select! {
                 exit = &mut ended => break exit,
-                address = ready(&mut self.readiness) => self.turn_at(InstanceState::Ready, address),
+                address = self.standing.ready() => self.standing.turn_at(&shared.roster, InstanceState::Ready, address),
                 Ok(()) = wish.changed() => {
                     self.renew();
-                    self.shared.roster.changed(&self.instance);
+                    self.shared.roster.changed(&self.standing.instance);
                 }
                 grace = stop::told(&mut stop), if deadline.is_none() => {
                     self.turn(InstanceState::Stopping);
@@ -216,18 +217,19 @@ impl Replica {
     /// When its time is up, if it runs once. While no server is there nobody looks; the next one does at once.
     fn limit(&self) -> Option<Instant> {
         let Lifetime::Once { limit } = self.workload.lifetime else { return None };
-        let run = self.instance.started_at.and_then(|begin| Timestamp::now().duration_since(begin).try_into().ok());
+        let run =
+            self.standing.instance.started_at.and_then(|begin| Timestamp::now().duration_since(begin).try_into().ok());
         Some(Instant::now() + limit.saturating_sub(run.unwrap_or_default()))
     }
 
     async fn signal(&self, container: &str, signal: &str) {
         if let Err(error) = self.shared.engine.signal(container, signal).await {
-            tracing::error!(instance.name = self.instance.name, "{error}");
+            tracing::error!(instance.name = self.standing.instance.name, "{error}");
         }
     }
 
     fn output(&self, container: &str) -> Output {
-        let Instance { name, workload, index, .. } = &self.instance;
+        let Instance { name, workload, index, .. } = &self.standing.instance;
         Output {
             engine: self.shared.engine.clone(),
             container: container.to_owned(),
@@ -241,48 +243,38 @@ impl Replica {
     /// Begins to ask whether it is ready.
     fn ask(&mut self) {
         let address = SocketAddr::new(self.lease.address.into(), PORT);
-        let up_for = self.instance.started_at.and_then(|begin| Timestamp::now().duration_since(begin).try_into().ok());
         // What nobody wishes any more is only here to be stopped.
         let wished = self.stop.borrow().is_none();
         let health = if wished { self.workload.health.clone() } else { HealthCheck::Uptime(Duration::MAX) };
-        self.readiness =
-            Some(Box::pin(async move { health::ready(&health, &[address], up_for.unwrap_or_default()).await }));
+        self.standing.ask(health, vec![address]);
     }
 
     fn label(&self) -> String {
-        format!("{}.{}", self.instance.workload.process, self.instance.index)
+        format!("{}.{}", self.standing.instance.workload.process, self.standing.instance.index)
     }
 
     fn say(&self, text: String) {
-        self.shared.roster.say(&self.instance.workload, text);
+        self.shared.roster.say(&self.standing.instance.workload, text);
     }
 
     fn turn(&mut self, state: InstanceState) {
-        self.turn_at(state, None);
-    }
-
-    fn turn_at(&mut self, state: InstanceState, address: Option<SocketAddr>) {
-        self.readiness = None;
-        self.instance.state = state;
-        self.instance.address = address;
-        self.shared.roster.changed(&self.instance);
-        // After it was made known: who waited for it lists next.
-        if state != InstanceState::Starting {
-            self.settled = None;
-        }
+        self.standing.turn(&self.shared.roster, state);
     }
 
     async fn free(mut self) {
         self.turn(InstanceState::Stopping);
-        while let Err(error) = self.shared.engine.remove(&self.instance.name).await {
-            tracing::error!(instance.name = self.instance.name, "tried again: {error}");
+        while let Err(error) = self.shared.engine.remove(&self.standing.instance.name).await {
+            tracing::error!(instance.name = self.standing.instance.name, "tried again: {error}");
             sleep(AGAIN).await;
         }
-        if let Err(error) = disk::remove_file(&self.shared.position(&self.instance.name)) {
-            tracing::error!(instance.name = self.instance.name, "not all of the replica could be freed: {error}");
+        if let Err(error) = disk::remove_file(&self.shared.position(&self.standing.instance.name)) {
+            tracing::error!(
+                instance.name = self.standing.instance.name,
+                "not all of the replica could be freed: {error}"
+            );
         }
-        self.shared.networks.give_back(&self.instance.workload.app, self.lease.address).await;
-        self.shared.roster.gone(self.instance);
+        self.shared.networks.give_back(&self.standing.instance.workload.app, self.lease.address).await;
+        self.shared.roster.gone(self.standing.instance);
     }
 }
 
@@ -290,12 +282,5 @@ impl Found {
     /// Which one of its generation it is.
     pub(super) fn index(&self) -> Option<u32> {
         self.label(INDEX)
-    }
-}
-
-async fn ready(readiness: &mut Option<Readiness>) -> Option<SocketAddr> {
-    match readiness {
-        Some(readiness) => readiness.await,
-        None => std::future::pending().await,
     }
 }

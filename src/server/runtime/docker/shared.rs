@@ -4,23 +4,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
 use super::engine::Engine;
 use super::networks::Networks;
 use crate::server::domain::Stack;
 use crate::server::runtime::roster::Roster;
-use crate::server::runtime::{RuntimeError, SlugSource};
+use crate::server::runtime::{Directory, RuntimeError, SlugSource};
 
 pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) networks: Networks,
     pub(super) dir: PathBuf,
     pub(super) images: BTreeMap<Stack, String>,
+    /// Where replicas ask who else there is of their app.
+    pub(super) directory: Option<Directory>,
     pub(super) slugs: Arc<dyn SlugSource>,
-    /// The platform's files of every container.
-    pub(super) platform: Bytes,
     pub(super) roster: Roster,
     /// Every task of this server's.
     pub(super) tasks: TaskTracker,
@@ -37,6 +36,17 @@ impl Shared {
                  server.toml, or choose another stack with `gigalixir stack:set` and push again"
             ))
         })
+    }
+
+    /// As [`Self::image`], if the daemon has it.
+    pub(super) async fn image_at_hand(&self, stack: &Stack) -> Result<&str, RuntimeError> {
+        let image = self.image(stack)?;
+        if self.engine.has(image).await? {
+            return Ok(image);
+        }
+        Err(RuntimeError::Unavailable(format!(
+            "Docker has no image for the stack `{stack}`: `gigalixir stacks` tells how an operator gets it"
+        )))
     }
 
     /// Where a replica's place in its output is kept.

@@ -1,7 +1,7 @@
 //! What Docker is told: pure. Labels are the only memory a container has of whose it is.
 
-use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig,
@@ -9,12 +9,20 @@ use bollard::models::{
 };
 
 use crate::server::domain::{Exit, Workload};
-use crate::server::runtime::spec::{self, Place};
+use crate::server::runtime::directory::{Directory, Membership};
+use crate::server::runtime::erlang;
+use crate::server::runtime::spec::{self, FILES_FOLDER, Place};
 
 /// The user of every app.
 pub(super) const UID: u64 = 1000;
 /// Where an app listens: the container has its address for itself.
 pub(super) const PORT: u16 = 4000;
+/// Where its Erlang node listens, of every app: addresses tell them apart.
+pub(super) const NODE_PORT: u16 = 32_000;
+/// Erlang's own choice.
+const EPMD_PORT: u16 = 4369;
+/// Where libraries look for what a pod is told of its cluster; `/var/run` leads to `/run`.
+const SECRETS: &str = "/run/secrets/kubernetes.io/serviceaccount";
 /// Where the platform's own files are in a container.
 pub(super) const PLATFORM: &str = "/opt/gigalixir";
 
@@ -49,12 +57,35 @@ pub(super) struct Run<'a> {
     pub(super) address: Ipv4Addr,
     pub(super) restarts: u32,
     pub(super) last_exit: Option<&'a Exit>,
+    pub(super) inside: &'a Inside,
+}
+
+/// What an instance finds beside its slug, and in its environment. Secret.
+pub(super) struct Inside {
+    env: BTreeMap<String, String>,
+    membership: Option<Membership>,
+    address: IpAddr,
+}
+
+impl Inside {
+    pub(super) fn of(workload: &Workload, place: &Place<'_>, directory: Option<&Directory>) -> Self {
+        let mut wished = erlang::environment(&workload.env, place.ip, EPMD_PORT, NODE_PORT);
+        let membership = directory.map(|directory| directory.membership(&workload.id.app, &mut wished));
+        let env = spec::environment(&Workload { env: wished, ..workload.clone() }, place);
+        Self { env, membership, address: place.ip }
+    }
+
+    /// Folders, and the files in each: name and text.
+    pub(super) fn folders(&self) -> Vec<(&'static str, Vec<(&'static str, &str)>)> {
+        let told = self.membership.iter().map(|membership| (SECRETS, membership.files().to_vec()));
+        [(FILES_FOLDER, spec::files(&self.env).collect())].into_iter().chain(told).collect()
+    }
 }
 
 /// The container of a run.
 pub(super) fn container(run: &Run<'_>) -> ContainerCreateBody {
-    let place = Place { name: run.name, index: run.index, ip: run.address.into(), port: PORT };
-    let env = spec::environment(run.workload, &place);
+    let inside = run.inside;
+    let env = inside.env.iter().filter(|(name, _)| !name.is_empty()).map(|(name, value)| format!("{name}={value}"));
     let own = |text: &str| Some(text.to_owned());
     ContainerCreateBody {
         image: own(run.image),
@@ -64,9 +95,8 @@ pub(super) fn container(run: &Run<'_>) -> ContainerCreateBody {
         working_dir: own(APP_FOLDER),
         entrypoint: Some(vec!["/bin/bash".to_owned(), format!("{PLATFORM}/init")]),
         cmd: Some([&run.workload.command].into_iter().chain(&run.workload.arguments).cloned().collect()),
-        env: Some(env.into_iter().filter(|(name, _)| !name.is_empty()).map(|(k, v)| format!("{k}={v}")).collect()),
+        env: Some(env.collect()),
         labels: Some(labels(run)),
-        volumes: Some([PLATFORM, APP_FOLDER, "/tmp"].map(str::to_owned).to_vec()),
         stop_signal: own("SIGTERM"),
         attach_stdout: Some(false),
         attach_stderr: Some(false),
@@ -94,9 +124,11 @@ fn labels(run: &Run<'_>) -> HashMap<String, String> {
     labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// No privilege, no capability, no way to get one; bounded by the size; nothing that Docker would restart by itself.
+/// No privilege, no capability, no way to get one, and the image's files are root's; bounded by the size; nothing that
+/// Docker would restart by itself.
 fn host(run: &Run<'_>) -> HostConfig {
     let size = run.workload.size;
+    let names = run.inside.membership.iter().flat_map(|membership| membership.names(run.inside.address));
     let memory = i64::try_from(size.memory_bytes()).ok();
     HostConfig {
         memory,
@@ -106,10 +138,9 @@ fn host(run: &Run<'_>) -> HostConfig {
         pids_limit: Some(i64::from(PIDS_PER_GB * size.milli().div_ceil(1000).max(1))),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
-        // But for the volumes, which go with the container.
-        readonly_rootfs: Some(true),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         network_mode: Some(run.network.to_owned()),
+        extra_hosts: Some(names.map(|(name, ip)| format!("{name}:{ip}")).collect()),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(LOG_FILES.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),

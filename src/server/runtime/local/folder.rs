@@ -24,10 +24,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(super) use super::super::files::*;
-use super::directory::Membership;
 use crate::server::confine::Limits;
 use crate::server::confine::enter::Limit;
 use crate::server::domain::{Lifetime, ProcessType, Size, SlugDigest};
+use crate::server::runtime::directory::Membership;
 
 pub(super) const WORKLOAD: &str = "workload.json";
 pub(super) const SPEC: &str = "spec.json";

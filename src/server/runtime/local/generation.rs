@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::super::RuntimeError;
+use super::super::erlang;
 use super::super::generations::Order;
 use super::super::spec::{self, Place};
-use super::erlang;
-use super::folder::{self, SPEC, STOPPING, Spec, WORKLOAD};
+use super::folder::{self, SLUG, SPEC, STOPPING, Spec, WORKLOAD};
 use super::link;
 use super::replica::Replica;
 use super::shared::Shared;

@@ -6,9 +6,7 @@
 //!
 //! Deliberately absent: a network per replica (see `shim/sandbox.rs`).
 
-mod directory;
 mod dist_ports;
-mod erlang;
 mod exec;
 mod folder;
 mod generation;
@@ -44,6 +42,7 @@ use self::dist_ports::DistPorts;
 use self::generation::Generation;
 use self::shared::Shared;
 use self::slots::Slots;
+use super::directory::Directory;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
@@ -51,8 +50,6 @@ use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
 use crate::server::domain::{Instance, InstanceState, LogLine, Workload, WorkloadId};
-
-pub use self::directory::Directory;
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);

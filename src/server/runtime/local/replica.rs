@@ -4,15 +4,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::super::health;
 use super::folder::{self, SPEC, STOPPING, Spec};
 use super::generation::Renewal;
 use super::link::{self, Link};
@@ -21,6 +18,7 @@ use super::protocol::{Order, Phase, State, Word};
 use super::shared::Shared;
 use crate::server::confine::cgroup::Cgroup;
 use crate::server::domain::{HealthCheck, Instance, InstanceState, ReleaseVersion, WorkloadId};
+use crate::server::runtime::standing::Standing;
 use crate::server::runtime::stop::{self, Stop};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -29,20 +27,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What a shim may take beyond the grace.
 const MARGIN: Duration = Duration::from_secs(10);
 
-type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send>>;
-
 pub(super) struct Replica {
     shared: Arc<Shared>,
     dir: PathBuf,
     spec: Spec,
     health: HealthCheck,
-    instance: Instance,
+    standing: Standing,
     output: Output,
     stop: Stop,
     renewal: watch::Receiver<Option<Renewal>>,
-    /// Dropped as soon as it is known how the replica is.
-    settled: Option<oneshot::Sender<()>>,
-    readiness: Option<Readiness>,
     stopped: bool,
 }
 
@@ -76,11 +69,8 @@ impl Replica {
             started_at: None,
             last_exit: None,
         };
-        shared.roster.changed(&instance);
-        let (settled, settling) = oneshot::channel();
-        let (settled, readiness) = (Some(settled), None);
-        let stopped = false;
-        let replica = Self { shared, dir, spec, health, instance, output, stop, renewal, settled, readiness, stopped };
+        let (standing, settling) = Standing::begin(instance, &shared.roster);
+        let replica = Self { shared, dir, spec, health, standing, output, stop, renewal, stopped: false };
         Ok((replica, settling))
     }
 
@@ -103,7 +93,7 @@ impl Replica {
                 self.turn(InstanceState::Crashed);
                 let next = if self.spec.once().is_some() { "" } else { " and is started anew" };
                 let text = format!("{} was lost with its shim{next}", self.spec.label());
-                self.shared.roster.say(&self.instance.workload, text);
+                self.shared.roster.say(&self.standing.instance.workload, text);
             }
             self.kill_rest().await;
             if begun.elapsed() > LONGEST_PAUSE {
@@ -142,7 +132,9 @@ impl Replica {
                     Word::State(state) => self.follow(state),
                     Word::Output => self.output.look(),
                 },
-                address = ready(&mut self.readiness) => self.turn_at(InstanceState::Ready, address),
+                address = self.standing.ready() => {
+                    self.standing.turn_at(&self.shared.roster, InstanceState::Ready, address);
+                }
                 () = self.output.hand_on() => {}
                 Ok(()) = renewal.changed() => self.renew().await?,
                 grace = stop::told(&mut stop), if deadline.is_none() => {
@@ -164,8 +156,8 @@ impl Replica {
         let (shared, dir, old, release) = (self.shared.clone(), self.dir.clone(), self.spec.clone(), renewal.release());
         let brought = tokio::task::spawn_blocking(move || renewal.bring(&shared, &dir, &old)).await;
         self.spec = brought.map_err(io::Error::other)??;
-        self.instance.release = release;
-        self.shared.roster.changed(&self.instance);
+        self.standing.instance.release = release;
+        self.shared.roster.changed(&self.standing.instance);
         Ok(())
     }
 
@@ -181,12 +173,13 @@ impl Replica {
     }
 
     fn follow(&mut self, state: State) {
-        let same_run = state.started_at == self.instance.started_at && state.restarts == self.instance.restarts;
-        self.instance.restarts = state.restarts;
-        self.instance.started_at = state.started_at;
-        self.instance.last_exit = state.last_exit;
+        let same_run =
+            state.started_at == self.standing.instance.started_at && state.restarts == self.standing.instance.restarts;
+        self.standing.instance.restarts = state.restarts;
+        self.standing.instance.started_at = state.started_at;
+        self.standing.instance.last_exit = state.last_exit;
         match state.phase {
-            Phase::Running if same_run && self.instance.state == InstanceState::Ready => {}
+            Phase::Running if same_run && self.standing.instance.state == InstanceState::Ready => {}
             Phase::Running => {
                 self.turn(InstanceState::Starting);
                 self.ask(state.port);
@@ -207,25 +200,11 @@ impl Replica {
     fn ask(&mut self, port: u16) {
         let hosts = [IpAddr::V4(Ipv4Addr::LOCALHOST), self.spec.ip(), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let addresses = hosts.map(|host| SocketAddr::new(host, port));
-        let up_for = self.instance.started_at.and_then(|begin| Timestamp::now().duration_since(begin).try_into().ok());
-        let health = self.health.clone();
-        self.readiness =
-            Some(Box::pin(async move { health::ready(&health, &addresses, up_for.unwrap_or_default()).await }));
+        self.standing.ask(self.health.clone(), addresses.to_vec());
     }
 
     fn turn(&mut self, state: InstanceState) {
-        self.turn_at(state, None);
-    }
-
-    fn turn_at(&mut self, state: InstanceState, address: Option<SocketAddr>) {
-        self.readiness = None;
-        self.instance.state = state;
-        self.instance.address = address;
-        self.shared.roster.changed(&self.instance);
-        // After it was made known: who waited for it lists next.
-        if state != InstanceState::Starting {
-            self.settled = None;
-        }
+        self.standing.turn(&self.shared.roster, state);
     }
 
     /// Whatever a shim that died left behind. It should be nothing: the sandbox dies with it.
@@ -255,15 +234,8 @@ impl Replica {
         self.shared.slots.give_back(self.spec.slot);
         self.shared.slots.give_back(self.spec.epmd_port);
         if self.spec.dist_port.is_some() {
-            self.shared.dist_ports.leave(&self.instance.workload.app);
+            self.shared.dist_ports.leave(&self.standing.instance.workload.app);
         }
-        self.shared.roster.gone(self.instance);
-    }
-}
-
-async fn ready(readiness: &mut Option<Readiness>) -> Option<SocketAddr> {
-    match readiness {
-        Some(readiness) => readiness.await,
-        None => std::future::pending().await,
+        self.shared.roster.gone(self.standing.instance);
     }
 }

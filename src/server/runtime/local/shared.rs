@@ -6,9 +6,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::SlugSource;
 use super::super::roster::Roster;
-use super::directory::Directory;
+use super::super::{Directory, SlugSource};
 use super::dist_ports::DistPorts;
 use super::slots::Slots;
 use crate::server::confine::cgroup::Cgroups;

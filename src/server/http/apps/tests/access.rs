@@ -156,6 +156,7 @@ fn elsewhere() -> Vec<(&'static str, &'static str, For)> {
         ("POST", "/api/upgrade", SignedIn),
         ("GET", "/api/apps", SignedIn),
         ("POST", "/api/apps", SignedIn),
+        ("GET", "/api/stacks", SignedIn),
         ("GET", "/api/usage", SignedIn),
         ("GET", "/api/usage/run_rate", SignedIn),
         ("GET", "/api/invoices", SignedIn),

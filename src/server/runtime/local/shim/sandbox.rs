@@ -14,33 +14,13 @@ use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroup;
 use crate::server::confine::enter::Enter;
 
-use super::super::directory;
 use super::super::folder::{self, Spec};
 use super::super::variables;
+use crate::server::runtime::directory;
+use crate::server::runtime::spec::{self, FILES_FOLDER};
 
-/// What else a replica can run of ours: `name in its folder, text`.
-const TOOLS: [(&str, &str); 2] = [
-    ("gigalixir_run", include_str!("../../../../../config/gigalixir_run")),
-    ("migrate.exs", include_str!("../../../../../config/migrate.exs")),
-];
-/// The one script goes by several names.
-const TOOLS_INSIDE: [(&str, &str); 5] = [
-    ("gigalixir_run", "/opt/gigalixir/first/epmd"),
-    ("gigalixir_run", "/opt/gigalixir/bin/gigalixir_run"),
-    ("gigalixir_run", "/opt/gigalixir/bin/epmd"),
-    ("gigalixir_run", "/opt/gigalixir/run-cmd"),
-    ("migrate.exs", "/opt/gigalixir/migrate.exs"),
-];
-/// Variables that are files below `/kube-env-vars` too, as older clients look for them, and what they are called here.
-const FILES: [(&str, &str); 7] = [
-    ("MY_POD_IP", "MY_POD_IP"),
-    ("ERLANG_COOKIE", "ERLANG_COOKIE"),
-    ("REPO", "APP_NAME"),
-    ("APP", "GIGALIXIR_APP_NAME"),
-    ("APP_KEY", "APP_KEY"),
-    ("LOGPLEX_TOKEN", "LOGPLEX_TOKEN"),
-    ("SECRET_KEY_BASE", "SECRET_KEY_BASE"),
-];
+/// What else a replica can run of ours.
+const TOOLS_FOLDER: &str = "tools";
 const ENTRYPOINT: &str = include_str!("../../../../../config/entrypoint");
 const ENTRYPOINT_INSIDE: &str = "/run/gigalixir/entrypoint";
 /// Who a replica is inside; outside it is whoever runs the server.
@@ -58,15 +38,15 @@ pub(super) fn command(dir: &Path, spec: &Spec, port: u16, output: io::PipeWriter
     let mut command = enter.command(bubblewrap);
     let words = [ENTRYPOINT_INSIDE, &spec.command].into_iter().chain(spec.arguments.iter().map(String::as_str));
     let hostname: String = spec.name.chars().take(HOSTNAME_MAX).collect();
-    let tools = TOOLS_INSIDE
-        .iter()
-        .fold(Bubblewrap::isolated().keep_env().system(), |all, (name, inside)| all.ro_bind(dir.join(name), inside));
-    let sandbox = tools
+    let sandbox = Bubblewrap::isolated()
+        .keep_env()
+        .system()
+        .ro_bind(dir.join(TOOLS_FOLDER), "/opt/gigalixir")
         .ro_bind(dir.join("etc/passwd"), "/etc/passwd")
         .ro_bind(dir.join("etc/group"), "/etc/group")
         .ro_bind(dir.join("etc/hosts"), "/etc/hosts")
         .ro_bind(dir.join("entrypoint"), ENTRYPOINT_INSIDE)
-        .ro_bind(dir.join("kube-env-vars"), "/kube-env-vars")
+        .ro_bind(dir.join("kube-env-vars"), FILES_FOLDER)
         .bind(dir.join("app"), "/app")
         .bind(dir.join("tmp"), "/tmp")
         .dir("/var")
@@ -99,14 +79,18 @@ fn furnish(dir: &Path, spec: &Spec, port: u16) -> io::Result<()> {
     }
     fs::write(dir.join("etc/hosts"), hosts)?;
     fs::write(dir.join("entrypoint"), ENTRYPOINT)?;
-    for (name, text) in TOOLS {
-        fs::write(dir.join(name), text)?;
-        fs::set_permissions(dir.join(name), Permissions::from_mode(0o755))?;
+    for folder in ["bin", "first"] {
+        folder::make(&dir.join(TOOLS_FOLDER).join(folder))?;
+    }
+    for (name, text) in spec::TOOLS {
+        let file = dir.join(TOOLS_FOLDER).join(name);
+        fs::write(&file, text)?;
+        fs::set_permissions(&file, Permissions::from_mode(0o755))?;
     }
     let files = dir.join("kube-env-vars");
     folder::make(&files)?;
-    for (name, variable) in FILES {
-        fs::write(files.join(name), spec.env.get(variable).map(String::as_str).unwrap_or_default())?;
+    for (name, text) in spec::files(&spec.env) {
+        fs::write(files.join(name), text)?;
     }
     variables::write(dir, &spec.env, port)
 }

@@ -15,20 +15,21 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::folder;
+use super::files;
 use crate::server::domain::AppName;
 
 /// Where the files lie inside, as in a pod.
-pub(super) const INSIDE: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+pub(in crate::server::runtime) const INSIDE: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// What a replica shows to be let in: the app's key, which is in its environment anyway.
 const KEY: &str = "GIGALIXIR__APP_KEY";
 const DOMAIN: &str = "cluster.local";
+const SERVER: &str = "kubernetes.default.svc";
 const HTTPS: u16 = 443;
 
 /// Where replicas ask who else there is of their app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
-    /// Its own loopback address; the port is 443 if that could be had.
+    /// The port is 443 if that could be had.
     pub address: SocketAddr,
     /// Who vouches for it.
     pub authority_pem: String,
@@ -36,7 +37,7 @@ pub struct Directory {
 
 /// The directory as one replica sees it. Secret.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Membership {
+pub(in crate::server::runtime) struct Membership {
     address: SocketAddr,
     authority_pem: String,
     token: String,
@@ -45,8 +46,15 @@ pub(super) struct Membership {
 
 impl Directory {
     /// What a replica of `app` is shown; its environment gets what libraries look for.
-    pub(super) fn membership(&self, app: &AppName, env: &mut BTreeMap<String, String>) -> Membership {
-        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
+    pub(in crate::server::runtime) fn membership(
+        &self,
+        app: &AppName,
+        env: &mut BTreeMap<String, String>,
+    ) -> Membership {
+        // The server's certificate has its loopback address and its names; elsewhere the name leads to the address.
+        let ip = self.address.ip();
+        let host = if ip.is_loopback() { ip.to_string() } else { SERVER.to_owned() };
+        let port = self.address.port().to_string();
         let mut otherwise = |name: &str, value: String| {
             env.entry(name.to_owned()).or_insert(value);
         };
@@ -67,22 +75,29 @@ impl Directory {
 }
 
 impl Membership {
-    /// Lines of its hosts file: the server, and its own name as a pod's.
-    pub(super) fn hosts(&self, ip: IpAddr) -> String {
-        let server = "kubernetes.default.svc";
-        let dashed = ip.to_string().replace('.', "-");
-        format!(
-            "{} {server}.{DOMAIN} {server} kubernetes.default {server}.{DOMAIN}.{DOMAIN}\n{ip} {dashed}.{}.pod.{DOMAIN}\n",
-            self.address.ip(),
-            self.namespace,
-        )
+    /// Names that it shall find: the server's, and its own as a pod's.
+    pub(in crate::server::runtime) fn names(&self, ip: IpAddr) -> Vec<(String, IpAddr)> {
+        let full = format!("{SERVER}.{DOMAIN}");
+        let server = [format!("{full}.{DOMAIN}"), full, SERVER.to_owned(), "kubernetes.default".to_owned()];
+        let own = format!("{}.{}.pod.{DOMAIN}", ip.to_string().replace('.', "-"), self.namespace);
+        server.into_iter().map(|name| (name, self.address.ip())).chain([(own, ip)]).collect()
+    }
+
+    /// Lines of its hosts file.
+    pub(in crate::server::runtime) fn hosts(&self, ip: IpAddr) -> String {
+        self.names(ip).into_iter().map(|(name, ip)| format!("{ip} {name}\n")).collect()
+    }
+
+    /// The files that lie at [`INSIDE`].
+    pub(in crate::server::runtime) fn files(&self) -> [(&'static str, &str); 3] {
+        [("ca.crt", &self.authority_pem), ("token", &self.token), ("namespace", &self.namespace)]
     }
 
     /// Writes the files that lie at [`INSIDE`].
-    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
-        folder::make(dir)?;
-        for (name, text) in [("ca.crt", &self.authority_pem), ("token", &self.token), ("namespace", &self.namespace)] {
-            folder::remove_file(&dir.join(name))?;
+    pub(in crate::server::runtime) fn write(&self, dir: &Path) -> io::Result<()> {
+        files::make(dir)?;
+        for (name, text) in self.files() {
+            files::remove_file(&dir.join(name))?;
             File::options()
                 .write(true)
                 .create_new(true)
@@ -95,7 +110,7 @@ impl Membership {
 }
 
 /// The machine's own names for itself and its neighbours, as they are at this moment.
-pub(super) fn machine_hosts() -> String {
+pub(in crate::server::runtime) fn machine_hosts() -> String {
     fs::read_to_string("/etc/hosts").map(|text| format!("{}\n", text.trim_end())).unwrap_or_default()
 }
 
@@ -110,7 +125,7 @@ mod tests {
         let shown = directory.membership(&AppName::parse("shop").unwrap(), &mut env);
         assert_eq!(shown.token, "key");
         let hosts = shown.hosts([127, 64, 0, 9].into());
-        assert!(hosts.starts_with("127.63.1.2 kubernetes.default.svc.cluster.local "), "{hosts}");
+        assert!(hosts.contains("\n127.63.1.2 kubernetes.default.svc.cluster.local\n"), "{hosts}");
         assert!(hosts.ends_with("\n127.64.0.9 127-64-0-9.shop.pod.cluster.local\n"), "{hosts}");
         env
     }

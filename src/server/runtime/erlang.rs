@@ -1,4 +1,4 @@
-//! Erlang distribution where all replicas share one network: pure.
+//! Erlang distribution between replicas: pure.
 //!
 //! A node that starts distribution starts `epmd` if none answers on its port. On the default port the first app's would
 //! serve the whole machine and die with its sandbox. One per app would not do either: nodes are registered by the part
@@ -6,7 +6,9 @@
 //! deploy. So each replica has a port for an `epmd` of its own, which lives and dies with it. It is for what runs beside
 //! the node in the same replica (`rpc`, `remote`, `epmd -names`), and who connects from outside finds it on the usual port.
 //!
-//! Between replicas nobody asks an `epmd`. The node itself listens on its app's one port ([`super::dist_ports`]), on its
+//! (All that is for replicas that share the machine's network. In a container of its own a replica has the usual port.)
+//!
+//! Between replicas nobody asks an `epmd`. The node itself listens on its app's one port (`local/dist_ports.rs`), on its
 //! replica's own loopback address, and takes that port for its peers' too (`-erl_epmd_port`, OTP 23.1 or newer; older
 //! ones run as before and do not find each other). That flag is for the replica's first node only, so the entrypoint
 //! adds it and the node forgets it at its start: a second node beside it cannot have the same port.
@@ -28,7 +30,7 @@ const INTERFACE: &str = "inet_dist_use_interface";
 const NAMING: [&str; 3] = ["MY_POD_IP", "MY_NODE_NAME", "RELEASE_NODE"];
 
 /// `wished` with what distribution needs; what is wished already stays, and flags are added to.
-pub(super) fn environment(
+pub(in crate::server::runtime) fn environment(
     wished: &BTreeMap<String, String>,
     ip: IpAddr,
     epmd: u16,
