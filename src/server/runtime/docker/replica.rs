@@ -19,6 +19,7 @@ use super::shared::Shared;
 use super::spec::{self, APP_FOLDER, INDEX, LAST_EXIT, PLATFORM, PORT, RESTARTS, Run};
 use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState, Lifetime, LogSource, Workload};
 use crate::server::runtime::files as disk;
+use crate::server::runtime::passage::Passage;
 use crate::server::runtime::stop::{self, Stop};
 use crate::server::runtime::{RuntimeError, health};
 
@@ -73,6 +74,7 @@ impl Replica {
             restarts: 0,
             started_at: None,
             last_exit: None,
+            trouble: None,
         };
         shared.roster.changed(&instance);
         let (settled, settling) = oneshot::channel();
@@ -215,14 +217,13 @@ impl Replica {
 
     fn output(&self, container: &str) -> Output {
         let Instance { name, workload, index, .. } = &self.instance;
-        Output {
-            engine: self.shared.engine.clone(),
-            container: container.to_owned(),
+        let passage = Passage {
             file: self.shared.position(name),
             workload: workload.clone(),
             source: LogSource::Instance { name: name.clone(), process: workload.process.clone(), index: *index },
             logs: self.shared.roster.logs.clone(),
-        }
+        };
+        Output { engine: self.shared.engine.clone(), container: container.to_owned(), passage }
     }
 
     /// Begins to ask whether it is ready.

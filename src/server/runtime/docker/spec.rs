@@ -53,7 +53,8 @@ pub(super) struct Run<'a> {
 
 /// The container of a run.
 pub(super) fn container(run: &Run<'_>) -> ContainerCreateBody {
-    let place = Place { name: run.name, index: run.index, ip: run.address.into(), port: PORT };
+    let ip = run.address.to_string();
+    let place = Place { name: run.name, index: run.index, ip: &ip, port: PORT };
     let env = spec::environment(run.workload, &place);
     let own = |text: &str| Some(text.to_owned());
     ContainerCreateBody {

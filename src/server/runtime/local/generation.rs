@@ -177,8 +177,8 @@ fn make(shared: &Shared, dir: &Path, slug: &Path, workload: &Workload, index: u3
     // A link costs nothing; where the slug lies on another file system it has to be copied.
     fs::hard_link(slug, dir.join(SLUG)).or_else(|_| fs::copy(slug, dir.join(SLUG)).map(drop))?;
     let slot = shared.slots.take()?;
-    let ip = folder::address_of(slot);
-    let place = Place { name: &name, index, ip, port: slot };
+    let (ip, own) = (folder::address_of(slot), folder::address_of(slot).to_string());
+    let place = Place { name: &name, index, ip: &own, port: slot };
     let epmd_port = shared.slots.take()?;
     let dist_port = shared.dist_ports.of(&workload.id.app)?;
     let mut env = erlang::environment(&workload.env, ip, epmd_port, dist_port);

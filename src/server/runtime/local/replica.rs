@@ -73,6 +73,7 @@ impl Replica {
             restarts: 0,
             started_at: None,
             last_exit: None,
+            trouble: None,
         };
         shared.roster.changed(&instance);
         let (settled, settling) = oneshot::channel();
