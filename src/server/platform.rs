@@ -27,7 +27,7 @@ use super::http::{self, Doors, git};
 use super::jobs::{self, Jobs};
 use super::joints::{
     AppFolders, AppLogs, AppMembers, AppNodes, Certificates, Draining, Gate, PackRepositories, Reception, Sealed,
-    SlugShelf,
+    SignedSlugs, SlugShelf,
 };
 use super::listen::Sockets;
 use super::logs::Logs;
@@ -175,8 +175,12 @@ async fn connect(config: &ServerConfig) -> anyhow::Result<Rooms> {
     output.recover(&store).await?;
     let (spoken, lines) = lines(&logs, &output);
     let directory = open_directory(data);
-    let shelf = Arc::new(SlugShelf(slugs.clone()));
-    let chosen = runtimes::start(config, shelf, spoken.clone(), directory.as_ref()).await?;
+    let signed = slugs.clone();
+    let sources = runtimes::Sources {
+        files: Arc::new(SlugShelf(slugs.clone())),
+        addresses: Box::new(move |server| Arc::new(SignedSlugs { slugs: signed.clone(), server })),
+    };
+    let chosen = runtimes::start(config, sources, spoken.clone(), directory.as_ref()).await?;
     let (runtime, stacks) = (chosen.runtime, chosen.stacks);
     let parts = jobs::Rooms {
         store: store.clone(),
