@@ -54,7 +54,7 @@ include = ["procps", "python3"]
 "#;
 
 /// Whether there is a Docker with the image, made by `stacks:build` if need be; one test at a time sees to that.
-fn is_there() -> bool {
+pub(crate) fn has_image() -> bool {
     let docker = |args: &[&str]| Command::new("docker").args(args).output().is_ok_and(|ran| ran.status.success());
     if !docker(&["info"]) {
         println!("SKIPPED: there is no Docker daemon");
@@ -99,7 +99,7 @@ impl OnDocker {
 
 impl Stage for OnDocker {
     fn is_there() -> bool {
-        is_there()
+        has_image()
     }
 
     async fn begin() -> Self {

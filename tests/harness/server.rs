@@ -1,7 +1,7 @@
 //! `gigalixir server`, the real binary, on ports of its own.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -37,11 +37,16 @@ impl Server {
 
     /// A platform with lines of `server.toml` of its own.
     pub fn with_config(config: &str) -> Self {
+        Self::reached_at([127, 0, 0, 1].into(), config)
+    }
+
+    /// The same, with an API that others than this machine reach.
+    pub fn reached_at(api: IpAddr, config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("gigalixir-test-").tempdir().expect("folder");
         let log = Arc::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (child, (api, http, https, ssh)) =
-            spawn(folder.path(), config, (any, any, any, any), None, &log).expect("server starts");
+            spawn(folder.path(), config, (SocketAddr::new(api, 0), any, any, any), None, &log).expect("server starts");
         Self { folder, child, config: config.to_owned(), log, api, http, https, ssh }
     }
 
@@ -150,7 +155,10 @@ fn spawn(
     let mut command = Command::new(env!("CARGO_BIN_EXE_gigalixir"));
     command.arg("server").arg("--config").arg(&file).arg("--data-dir").arg(folder.join("data"));
     command.args(["--api", &ports.0.to_string(), "--http", &ports.1.to_string()]);
-    command.args(["--runtime", "local", "--https", &ports.2.to_string(), "--ssh", &ports.3.to_string()]);
+    if !config.starts_with("runtime = ") {
+        command.args(["--runtime", "local"]);
+    }
+    command.args(["--https", &ports.2.to_string(), "--ssh", &ports.3.to_string()]);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", folder);
     if let Some(step) = crash_at {
         command.env("GIGALIXIR_CRASH_AT", step);
