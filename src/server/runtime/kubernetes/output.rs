@@ -122,7 +122,8 @@ impl Output {
         };
         // Nothing was said yet, or nothing is left of it.
         let Ok(said) = self.pods.log_stream(&self.name, &wish).await else { return };
-        self.passage.carry(position, pieces(said)).await;
+        let id = position.container.rsplit('/').next().unwrap_or_default().to_owned();
+        self.passage.carry(position, pieces(said, id)).await;
     }
 
     fn seen(&self) -> Option<Seen> {
@@ -143,11 +144,14 @@ fn goes_on(seen: &Seen, run: &str) -> bool {
 
 /// Each line with the node's stamp; what is too long goes on as pieces under the same stamp. The same output comes in the
 /// same pieces, however it travels.
-fn pieces(said: impl AsyncBufRead + Unpin) -> impl Stream<Item = Piece> {
-    stream::unfold((said, None), |(mut said, mut line)| async move {
+fn pieces(said: impl AsyncBufRead + Unpin, container: String) -> impl Stream<Item = Piece> {
+    stream::unfold((said, None, container), |(mut said, mut line, container)| async move {
         loop {
-            let piece = piece(&mut said).await?;
+            let mut piece = piece(&mut said).await?;
             let ends = piece.ends_with(b"\n");
+            if !ends {
+                cut_complaint(&mut piece, &container);
+            }
             let (at, text) = match line {
                 Some(at) => (at, piece),
                 None => match stamped(&piece) {
@@ -156,9 +160,18 @@ fn pieces(said: impl AsyncBufRead + Unpin) -> impl Stream<Item = Piece> {
                 },
             };
             line = (!ends).then_some(at);
-            return Some(((at, text), (said, line)));
+            return Some(((at, text), (said, line, container)));
         }
     })
+}
+
+/// A node that has thrown a container away says so at the end of its output, as if the container had said it.
+fn cut_complaint(piece: &mut Vec<u8>, container: &str) {
+    const COMPLAINT: &[u8] = b"rpc error: code = ";
+    let at = piece.windows(COMPLAINT.len()).rposition(|window| window == COMPLAINT);
+    if let Some(at) = at.filter(|at| String::from_utf8_lossy(&piece[*at..]).contains(container)) {
+        piece.truncate(at);
+    }
 }
 
 /// Up to a line's end, or as much as is bearable; `None` at the end.
@@ -173,4 +186,33 @@ async fn piece(said: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
         said.consume_unpin(used);
     }
     (!piece.is_empty()).then_some(piece)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    async fn texts(said: &str) -> Vec<String> {
+        let pieces = pieces(said.as_bytes(), "e247".to_owned()).collect::<Vec<_>>().await;
+        pieces.into_iter().map(|(_, text)| String::from_utf8(text).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_lose_their_stamps_and_long_ones_keep_theirs() {
+        let stamp = "2026-11-26T01:00:00.5Z";
+        assert_eq!(texts(&format!("{stamp} a\n{stamp} \n{stamp} end")).await, ["a\n", "\n", "end"]);
+        let long = texts(&format!("{stamp} {}\n{stamp} b\n", "x".repeat(2 * LONGEST))).await;
+        assert_eq!(long.concat(), format!("{}\nb\n", "x".repeat(2 * LONGEST)));
+    }
+
+    #[tokio::test]
+    async fn what_the_node_says_of_itself_is_no_output() {
+        let (stamp, gone) =
+            ("2026-11-26T01:00:00.5Z", "rpc error: code = NotFound desc = container \"e247\": not found");
+        assert_eq!(texts(&format!("{stamp} a\n{gone}")).await, ["a\n"]);
+        assert_eq!(texts(&format!("{stamp} no end{gone}")).await, ["no end"]);
+        assert_eq!(texts(&format!("{stamp} rpc error: code = 5")).await, ["rpc error: code = 5"]);
+    }
 }
