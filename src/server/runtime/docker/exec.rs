@@ -88,9 +88,9 @@ pub(super) async fn relay(
 
 async fn create(engine: &Engine, container: &str, command: Command, mark: &str) -> Result<String, RuntimeError> {
     let Command { argv, env, terminal } = command;
-    let of_terminal = terminal.iter().flat_map(|Terminal { term, size }| {
-        [format!("TERM={term}"), format!("{SIZE}={} {}", size.rows, size.columns)]
-    });
+    let of_terminal = terminal
+        .iter()
+        .flat_map(|Terminal { term, size }| [format!("TERM={term}"), format!("{SIZE}={} {}", size.rows, size.columns)]);
     let env = env.into_iter().map(|(name, value)| format!("{name}={value}"));
     let env = env.chain(of_terminal).chain([mark.to_owned()]);
     let cmd = ["/bin/bash".to_owned(), format!("{PLATFORM}/session")].into_iter().chain(argv);

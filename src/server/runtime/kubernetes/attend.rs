@@ -42,7 +42,7 @@ impl Replica {
     /// A replica, which becomes known at once, as it is. `None` if the pod is not ours to read.
     pub(super) fn new(shared: Arc<Shared>, words: watch::Receiver<Word>) -> Option<Self> {
         let pod = words.borrow().pod.clone();
-        let seen = observe(&pod)?;
+        let seen = observe(&pod).filter(|seen| !seen.is_gone())?;
         let namespace = pod.metadata.namespace.clone()?;
         let (tell, trouble) = watch::channel(None);
         let listening = trouble::listen(shared.clone(), namespace.clone(), pod.clone(), words.clone(), tell);
@@ -76,7 +76,7 @@ impl Replica {
         loop {
             let word = self.words.borrow_and_update().clone();
             let Some(seen) = observe(&word.pod) else { break };
-            if word.gone {
+            if word.gone || seen.is_gone() {
                 self.told.last_exit.clone_from(&seen.instance.last_exit);
                 break;
             }

@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::cluster::{failed, is_gone};
 use super::names::CONTAINER;
 use crate::server::runtime::RuntimeError;
-use crate::server::runtime::session::{Command, Control, Ended, Session, TerminalSize};
+use crate::server::runtime::session::{Command, Control, Ended, Session, Terminal, TerminalSize};
 
 /// Of each of a program's streams, in memory.
 const BUFFER: usize = 256 * 1024;
@@ -30,6 +30,8 @@ const WISHES: usize = 16;
 /// What a terminal takes for the end of input (^D).
 const END_OF_INPUT: u8 = 4;
 const MARK: &str = "GIGALIXIR_SESSION";
+/// Rows and columns, for `config/session`.
+const SIZE: &str = "GIGALIXIR_TERMINAL_SIZE";
 const PLATFORM: &str = "/opt/gigalixir";
 const HANGUP: i32 = 1;
 const KILL: i32 = 9;
@@ -125,8 +127,12 @@ impl Target {
 }
 
 fn argv(command: &Command, mark: &str) -> Vec<String> {
-    let term = command.terminal.as_ref().map(|terminal| format!("TERM={}", terminal.term));
-    let env = command.env.iter().map(|(name, value)| format!("{name}={value}")).chain(term);
+    // The cluster gives a terminal its size only after the program has begun: `config/session` does it before.
+    let of_terminal = command
+        .terminal
+        .iter()
+        .flat_map(|Terminal { term, size }| [format!("TERM={term}"), format!("{SIZE}={} {}", size.rows, size.columns)]);
+    let env = command.env.iter().map(|(name, value)| format!("{name}={value}")).chain(of_terminal);
     let before = if command.terminal.is_some() { "session" } else { "framed" };
     let program = ["/bin/bash".to_owned(), format!("{PLATFORM}/{before}")];
     let env = ["/usr/bin/env".to_owned()].into_iter().chain(env).chain([mark.to_owned()]);

@@ -27,6 +27,8 @@ use crate::server::runtime::{RuntimeError, files as disk};
 const SIGNED: Duration = Duration::from_hours(7 * 24);
 /// A pod whose node says nothing for so long after its time is taken for gone.
 const SILENCE: Duration = Duration::from_secs(60);
+/// For the pods of a deployment that was just made.
+const APPEARING: Duration = Duration::from_secs(5);
 /// For what is left of a deployment after its pods.
 const GOING: Duration = Duration::from_secs(30);
 
@@ -85,7 +87,9 @@ impl Generations {
             return self.follow(workload, image).await;
         }
         let pods = self.shared.cluster.of::<Pod>(&self.namespace(&workload.id));
-        self.shared.cluster.apply(&pods, &spec::once(&self.place(workload, 1, image))).await.map(drop)
+        self.shared.cluster.apply(&pods, &spec::once(&self.place(workload, 1, image))).await?;
+        self.appear(&workload.id, 1).await;
+        Ok(())
     }
 
     async fn tell_secrets(&self, workload: &Workload, address: &str, known: &mut Known) -> Result<(), RuntimeError> {
@@ -122,7 +126,20 @@ impl Generations {
                 self.shared.cluster.apply(deployments, &object).await
             }
         });
-        try_join_all(made).await.map(drop)
+        try_join_all(made).await?;
+        self.appear(&workload.id, workload.replicas as usize).await;
+        Ok(())
+    }
+
+    /// Returns when that many are known. What keeps them from being made, such as a quota, is no failure of the wish.
+    async fn appear(&self, id: &WorkloadId, count: usize) {
+        let mut events = self.shared.roster.watch();
+        let known = async {
+            while self.instances(id).len() < count {
+                let _ = events.recv().await;
+            }
+        };
+        let _ = timeout(APPEARING, known).await;
     }
 
     /// The places that the cluster has.

@@ -13,7 +13,6 @@ use tokio::time::{sleep, timeout};
 use super::names::CONTAINER;
 use super::pods::{Seen, observe};
 use super::watch::Word;
-use crate::server::domain::InstanceState;
 use crate::server::runtime::passage::{LONGEST, Passage, Piece, Position, stamped};
 
 const AGAIN: Duration = Duration::from_millis(500);
@@ -62,7 +61,7 @@ impl Output {
             let seen = observe(&word.pod)?;
             match seen.run.filter(|run| Some(run) != done) {
                 Some(run) => return Some(run),
-                None if word.gone || seen.instance.state == InstanceState::Ended => {
+                None if word.gone || seen.is_over => {
                     return None;
                 }
                 None => self.words.changed().await.ok()?,
@@ -134,7 +133,7 @@ impl Output {
 impl Seen {
     /// Whether the container that ran last is the last one of its pod.
     fn is_final(&self, word: &Word) -> bool {
-        word.gone || matches!(self.instance.state, InstanceState::Ended | InstanceState::Stopping)
+        word.gone || self.is_over
     }
 }
 

@@ -43,8 +43,17 @@ pub(super) struct Seen {
     pub(super) ready: bool,
     /// Why it cannot be started, in the cluster's words.
     pub(super) cannot_start: Option<String>,
+    /// Its last run has ended. A pod may be listed for seconds after that: what is left of it is the cluster's to clear up.
+    pub(super) is_over: bool,
     /// It will never run again, and nobody has asked it to go.
     pub(super) is_spent: bool,
+}
+
+impl Seen {
+    /// Whether nothing of the replica is left, though its pod may be listed for a while.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_over && self.instance.state == InstanceState::Stopping
+    }
 }
 
 /// Reads a pod; `None` if it is not ours.
@@ -100,6 +109,7 @@ pub(super) fn observe(pod: &Pod) -> Option<Seen> {
         runs: running.is_some(),
         ready: container.is_some_and(|one| one.ready),
         cannot_start,
+        is_over: ended.is_some() && (stopping || !service),
         is_spent: service && failed && !stopping,
         instance,
     })
@@ -192,7 +202,12 @@ mod tests {
         let told = seen(|pod| pod["metadata"]["annotations"]["gigalixir.uptime"] = "1500".into());
         assert_eq!(told.health, HealthCheck::Uptime(Duration::from_millis(1500)));
         let going = seen(|pod| pod["metadata"]["deletionTimestamp"] = "2026-11-26T01:10:00Z".into());
-        assert_eq!(going.instance.state, InstanceState::Stopping);
+        assert_eq!((going.instance.state, going.is_over), (InstanceState::Stopping, false));
+        let gone = seen(|pod| {
+            pod["metadata"]["deletionTimestamp"] = "2026-11-26T01:10:00Z".into();
+            container(ended(0, "Completed"))(pod);
+        });
+        assert!(gone.is_over);
     }
 
     #[test]
