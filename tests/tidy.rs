@@ -72,6 +72,8 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("croner", &["server::jobs"]),
     ("russh", &["server::ssh"]),
     ("object_store", &["server::slugs"]),
+    ("kube", &["server::runtime"]),
+    ("k8s_openapi", &["server::runtime"]),
     ("rcgen", &["server::cluster", "server::tls"]),
     ("argon2", &["server::actions"]),
     ("totp_rs", &["server::actions"]),

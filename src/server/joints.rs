@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use super::receiver::Receiver;
 use super::releases::{Releases, Seals};
 use super::router::{Guest, Inflight, Journal, Place, Portal, Router};
 use super::runtime::session::Stream;
-use super::runtime::{Runtime, RuntimeError, SlugSource};
+use super::runtime::{Runtime, RuntimeError, SlugAddresses, SlugSource};
 use super::seal::Sealer;
 use super::slugs::Slugs;
 use super::stacks::Offered;
@@ -119,6 +120,22 @@ impl SlugSource for SlugShelf {
             tracing::error!(slug = %digest, error = %error, "a slug cannot be had");
             RuntimeError::SlugMissing(digest.to_string())
         })
+    }
+}
+
+/// Pods fetch slugs by signed addresses of this server.
+pub(super) struct SignedSlugs {
+    pub(super) slugs: Arc<Slugs>,
+    /// As pods reach the API.
+    pub(super) server: Url,
+}
+
+#[async_trait]
+impl SlugAddresses for SignedSlugs {
+    async fn address(&self, digest: &SlugDigest, valid: Duration) -> Result<String, RuntimeError> {
+        // Found out now, not by a pod that waits for it.
+        SlugShelf(self.slugs.clone()).local_path(digest).await?;
+        Ok(self.slugs.signed_url(&self.server, digest, valid).into())
     }
 }
 

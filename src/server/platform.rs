@@ -28,7 +28,7 @@ use super::http::{self, Doors, git};
 use super::jobs::{self, Jobs};
 use super::joints::{
     AccessLogs, AppFolders, AppLogs, AppMembers, AppNodes, Certificates, Draining, Gate, PackRepositories, Reception,
-    Sealed, SlugShelf,
+    Sealed, SignedSlugs, SlugShelf,
 };
 use super::listen::Sockets;
 use super::logs::Logs;
@@ -188,8 +188,12 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
     output.recover(&store).await?;
     let (spoken, lines) = lines(&logs, &output);
     let mut directory = open_directory(data);
-    let shelf = Arc::new(SlugShelf(slugs.clone()));
-    let chosen = runtimes::start(config, shelf.clone(), spoken.clone(), directory.as_mut()).await?;
+    let (shelf, signed) = (Arc::new(SlugShelf(slugs.clone())), slugs.clone());
+    let sources = runtimes::Sources {
+        files: shelf.clone(),
+        addresses: Box::new(move |server| Arc::new(SignedSlugs { slugs: signed.clone(), server })),
+    };
+    let chosen = runtimes::start(config, sources, spoken.clone(), directory.as_mut()).await?;
     let plans = plans(data, &chosen.sandbox, &store, shelf)?;
     let runtime = chosen.runtime;
     let parts = jobs::Rooms {

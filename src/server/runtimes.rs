@@ -1,6 +1,8 @@
 //! Where apps run and are built: chooses the runtime and the builds' sandbox at start, and carries over what an earlier
 //! start ran elsewhere.
 
+mod in_cluster;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use url::Url;
 
 use super::builder::{BubblewrapSandbox, DockerBuilds, DockerSandbox, Sandbox, StackImages};
 use super::cluster;
@@ -17,13 +20,22 @@ use super::confine::cgroup::Cgroups;
 use super::docker::{Daemon, Use};
 use super::domain::{LogLine, Stack, WorkloadId};
 use super::runtime::docker::{self, Docker, DockerConfig};
+use super::runtime::kubernetes::Kubernetes;
 use super::runtime::local::{Local, LocalConfig};
 use super::runtime::moving::Moving;
-use super::runtime::{Directory, Runtime, RuntimeError, SlugSource};
+use super::runtime::{Directory, Runtime, SlugAddresses, SlugSource};
 use super::stacks::{self, Definition, Offered};
 
 type Lines = mpsc::Sender<(WorkloadId, LogLine)>;
 type Stacks = BTreeMap<Stack, Definition>;
+
+/// How runtimes get at slugs.
+pub(super) struct Sources {
+    /// As files on this disk.
+    pub(super) files: Arc<dyn SlugSource>,
+    /// As other machines fetch them from an address of this server.
+    pub(super) addresses: Box<dyn Fn(Url) -> Arc<dyn SlugAddresses> + Send + Sync>,
+}
 
 /// What apps run on and are built in.
 pub(super) struct Chosen {
@@ -35,41 +47,33 @@ pub(super) struct Chosen {
     pub(super) stacks: Offered,
 }
 
-/// Starts the runtime that the operator chose, and beside it the one that still has something of an earlier start.
+/// Starts the runtime that the operator chose, and beside it those that still have something of an earlier start.
 pub(super) async fn start(
     config: &ServerConfig,
-    slugs: Arc<dyn SlugSource>,
+    slugs: Sources,
     lines: Lines,
     mut directory: Option<&mut cluster::Directory>,
 ) -> anyhow::Result<Chosen> {
     let (data, machine) = (&config.data_dir, super::settings::machine_stack(Path::new("/etc/os-release")));
     let stacks = stacks::all(config.docker.stacks_dir.as_deref())?;
-    let chosen = match config.runtime {
-        RuntimeChoice::Auto if has_image(config, &stacks, &machine).await => RuntimeChoice::Docker,
-        RuntimeChoice::Auto => RuntimeChoice::Local,
-        chosen => chosen,
-    };
+    let chosen = choose(config, &stacks, &machine).await;
     let in_containers = chosen == RuntimeChoice::Docker || left_in(&data.join("docker"));
     let met = match &mut directory {
         Some(directory) if in_containers => meet(config, directory).await,
         _ => None,
     };
     let here = directory.map(|directory| as_told(directory.address, directory));
-    let docker = || Docker::start(docker_config(config, &stacks, met.clone()), slugs.clone(), lines.clone());
-    let local = || Local::start(local_config(data, here.clone()), slugs.clone(), lines.clone());
-    let (to, from): (Arc<dyn Runtime>, Option<Arc<dyn Runtime>>) = match chosen {
-        RuntimeChoice::Docker if left_in(&data.join("replicas")) => (docker().await?, if_it_is_there(local().await)),
-        RuntimeChoice::Docker => (docker().await?, None),
-        _ if left_in(&data.join("docker")) => (local().await?, if_it_is_there(docker().await)),
-        _ => (local().await?, None),
-    };
-    let runtime = match from {
-        Some(from) => {
-            tracing::warn!("Moving what still runs on the {} runtime to the {} runtime.", from.name(), to.name());
-            Moving::begin(to, from)
+    let made = Making { config, slugs, lines, stacks: &stacks, here, met };
+    let mut runtime = made.start(chosen).await?;
+    for other in [RuntimeChoice::Local, RuntimeChoice::Docker, RuntimeChoice::Kubernetes] {
+        if other != chosen
+            && left_in(&data.join(folder(other)))
+            && let Some(from) = if_it_is_there(made.start(other).await)
+        {
+            tracing::warn!("Moving what still runs on the {} runtime to the {} runtime.", from.name(), runtime.name());
+            runtime = Moving::begin(runtime, from);
         }
-        None => to,
-    };
+    }
     let in_docker = match config.builder.sandbox {
         SandboxChoice::Auto => chosen == RuntimeChoice::Docker,
         sandbox => sandbox == SandboxChoice::Docker,
@@ -85,15 +89,63 @@ pub(super) async fn start(
     Ok(Chosen { runtime, sandbox, stacks })
 }
 
-/// A runtime that is left must not keep the other from starting: its machine may be without it by now.
-fn if_it_is_there<R: Runtime>(left: Result<Arc<R>, RuntimeError>) -> Option<Arc<dyn Runtime>> {
-    match left {
-        Ok(left) => Some(left),
-        Err(error) => {
-            tracing::warn!("What an earlier start ran elsewhere is out of reach, and is made anew here: {error}");
-            None
+async fn choose(config: &ServerConfig, stacks: &Stacks, machine: &Stack) -> RuntimeChoice {
+    match config.runtime {
+        RuntimeChoice::Auto if Kubernetes::is_configured(config.kubernetes.kubeconfig.as_deref()) => {
+            RuntimeChoice::Kubernetes
         }
+        RuntimeChoice::Auto if has_image(config, stacks, machine).await => RuntimeChoice::Docker,
+        RuntimeChoice::Auto => RuntimeChoice::Local,
+        chosen => chosen,
     }
+}
+
+/// All that runtimes are made of.
+struct Making<'a> {
+    config: &'a ServerConfig,
+    slugs: Sources,
+    lines: Lines,
+    stacks: &'a Stacks,
+    /// Where replicas on this machine ask for each other,
+    here: Option<Directory>,
+    /// and those in its containers.
+    met: Option<Directory>,
+}
+
+impl Making<'_> {
+    async fn start(&self, which: RuntimeChoice) -> anyhow::Result<Arc<dyn Runtime>> {
+        let (config, files, lines) = (self.config, self.slugs.files.clone(), self.lines.clone());
+        Ok(match which {
+            RuntimeChoice::Docker => {
+                Docker::start(docker_config(config, self.stacks, self.met.clone()), files, lines).await?
+            }
+            RuntimeChoice::Kubernetes => {
+                let (server, own) = in_cluster::addresses(config).await?;
+                let told = in_cluster::told(config, self.stacks, own);
+                Kubernetes::start(told, (self.slugs.addresses)(server), lines).await?
+            }
+            RuntimeChoice::Auto | RuntimeChoice::Local => {
+                Local::start(local_config(&config.data_dir, self.here.clone()), files, lines).await?
+            }
+        })
+    }
+}
+
+/// Where a runtime's wishes are, below the data folder.
+fn folder(runtime: RuntimeChoice) -> &'static str {
+    match runtime {
+        RuntimeChoice::Docker => "docker",
+        RuntimeChoice::Kubernetes => "kubernetes",
+        RuntimeChoice::Auto | RuntimeChoice::Local => "replicas",
+    }
+}
+
+/// A runtime that is left must not keep the other from starting: its machine may be without it by now.
+fn if_it_is_there(left: anyhow::Result<Arc<dyn Runtime>>) -> Option<Arc<dyn Runtime>> {
+    left.inspect_err(|error| {
+        tracing::warn!("What an earlier start ran elsewhere is out of reach, and is made anew here: {error:#}");
+    })
+    .ok()
 }
 
 /// What is built shall run: only what both the sandbox and the runtime can be.
@@ -103,8 +155,8 @@ fn offered(
     machine: Stack,
     stacks: Stacks,
 ) -> anyhow::Result<Offered> {
-    let socket = Some(config.docker.socket.clone());
-    if !builds_in_docker && runtime != RuntimeChoice::Docker {
+    let socket = (builds_in_docker || runtime == RuntimeChoice::Docker).then(|| config.docker.socket.clone());
+    if !builds_in_docker && runtime == RuntimeChoice::Local {
         return Ok(Offered::machine(machine));
     }
     if builds_in_docker && runtime == RuntimeChoice::Docker {
@@ -221,7 +273,7 @@ fn local_config(data: &Path, directory: Option<Directory>) -> LocalConfig {
     LocalConfig { dir: data.join("replicas"), program: LocalConfig::THIS_PROGRAM.into(), directory }
 }
 
-/// Whether a runtime's folder still has something in it.
+/// Whether a runtime's folder still has something in it, beside its own name.
 fn left_in(dir: &Path) -> bool {
-    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+    std::fs::read_dir(dir).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != Kubernetes::IDENTITY))
 }

@@ -1,7 +1,7 @@
 """Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
 import os, sys
 
-import api_cases, cases, docker_cases, hot, router_cases, ssh
+import api_cases, cases, docker_cases, hot, kubernetes, router_cases, ssh
 
 NAMES = {
     "push-to-live": cases.push_to_live,
@@ -15,6 +15,7 @@ NAMES = {
     "deploys-visitors": router_cases.deploys_visitors,
     "hot": hot.hot,
     "docker-deploy": docker_cases.docker_deploy,
+    "kubernetes": kubernetes.config_change,
 }
 
 if __name__ == "__main__":
@@ -23,6 +24,6 @@ if __name__ == "__main__":
     if unknown:
         sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}")
     print("| measured | gigalixir | peer | ratio | asked |\n|---|---|---|---|---|", flush=True)
-    for name in names or NAMES:
+    for name in names or [name for name in NAMES if name != "kubernetes"]:
         for row in NAMES[name](os.path.abspath(binary)):
             print("| " + " | ".join(row) + " |", flush=True)

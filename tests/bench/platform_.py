@@ -14,12 +14,12 @@ def git_env(home):
 class Platform:
     """`gigalixir server` with one account; `stop()` leaves nothing behind."""
 
-    def __init__(self, binary, settings={}):
+    def __init__(self, binary, settings={}, api="127.0.0.1:0"):
         self.binary, self.folder = binary, tempfile.mkdtemp(prefix="gigalixir-bench-")
         self.home = os.path.join(self.folder, "home")
         os.mkdir(self.home)
         self.process = subprocess.Popen(
-            [binary, "server", "--data-dir", self.folder + "/data", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0",
+            [binary, "server", "--data-dir", self.folder + "/data", "--api", api, "--http", "127.0.0.1:0",
              "--https", "127.0.0.1:0", "--ssh", "127.0.0.1:0", "--stop-apps-on-exit"],
             env={"PATH": os.environ["PATH"], "HOME": self.home} | settings, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:

@@ -1,6 +1,7 @@
 //! A platform of one's own per test: own data folder, own ports, own home; nothing survives the test.
 
 pub mod bind;
+pub mod cluster;
 mod curl;
 pub mod docker;
 mod http;

@@ -1,7 +1,7 @@
 //! `gigalixir server`, the real binary, on ports of its own.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -37,11 +37,16 @@ impl Server {
 
     /// A platform with lines of `server.toml` of its own.
     pub fn with_config(config: &str) -> Self {
+        Self::reached_at([127, 0, 0, 1].into(), config)
+    }
+
+    /// The same, with an API that others than this machine reach.
+    pub fn reached_at(api: IpAddr, config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("gigalixir-test-").tempdir().expect("folder");
         let log = Arc::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (child, (api, http, https, ssh)) =
-            spawn(folder.path(), config, (any, any, any, any), None, &log).expect("server starts");
+            spawn(folder.path(), config, (SocketAddr::new(api, 0), any, any, any), None, &log).expect("server starts");
         Self { folder, child, config: config.to_owned(), log, api, http, https, ssh }
     }
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 
 use super::{
-    BillingConfig, BuilderConfig, DeployConfig, DockerSettings, GatewayConfig, JobsConfig, Limits, LogFormat, Rates,
-    RouterTimeouts, RuntimeChoice, S3Config, SandboxChoice, ServerConfig, Signups, SlugStore, SlugsConfig, SmtpConfig,
-    TlsConfig,
+    BillingConfig, BuilderConfig, DeployConfig, DockerSettings, GatewayConfig, JobsConfig, KubernetesSettings, Limits,
+    LogFormat, Rates, RouterTimeouts, RuntimeChoice, S3Config, SandboxChoice, ServerConfig, Signups, SlugStore,
+    SlugsConfig, SmtpConfig, TlsConfig,
 };
 use crate::server::domain::Hostname;
 
@@ -43,6 +43,7 @@ impl Default for ServerConfig {
             gateway: GatewayConfig::default(),
             billing: BillingConfig::default(),
             docker: DockerSettings::default(),
+            kubernetes: KubernetesSettings::default(),
             file: None,
         }
     }

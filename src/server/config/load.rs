@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml::{Table, Value};
 
 use super::addresses::SshAddress;
-use super::{RuntimeChoice, ServerConfig, SlugStore};
+use super::{ServerConfig, SlugStore};
 use crate::server::domain::Price;
 
 /// The operator's file as it is installed: documents every key and shows its default, or an example behind `#`.
@@ -137,15 +137,13 @@ impl ServerConfig {
         let s3_complete =
             s3.endpoint.is_some() && s3.bucket.is_some() && s3.access_key.is_some() && s3.secret_key.is_some();
         let web = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
-        let odd = [("api_url", &self.api_url), ("git_url", &self.git_url), ("app_url", &self.app_url)]
-            .into_iter()
-            .find(|(_, url)| url.as_ref().is_some_and(|url| !web(url)));
-        match self.runtime {
-            RuntimeChoice::Kubernetes => {
-                return Some("runtime \"kubernetes\" comes with a later version: use \"local\" or \"docker\"".into());
-            }
-            RuntimeChoice::Auto | RuntimeChoice::Local | RuntimeChoice::Docker => {}
-        }
+        let addresses = [
+            ("api_url", &self.api_url),
+            ("git_url", &self.git_url),
+            ("app_url", &self.app_url),
+            ("kubernetes.server_url", &self.kubernetes.server_url),
+        ];
+        let odd = addresses.into_iter().find(|(_, url)| url.as_ref().is_some_and(|url| !web(url)));
         if let Some((key, _)) = odd {
             return Some(format!("`{key}` is no http:// or https:// address"));
         }
@@ -162,6 +160,15 @@ impl ServerConfig {
         }
         if self.docker.subnets.prefix_len() > 26 {
             return Some("`docker.subnets` must be a /26 or larger: each app's network takes 64 addresses".into());
+        }
+        let prefix = &self.kubernetes.namespace_prefix;
+        let is_prefix = prefix.len() <= 32
+            && prefix.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+            && prefix.bytes().next().is_none_or(|c| c.is_ascii_lowercase());
+        if !is_prefix {
+            return Some(
+                "`kubernetes.namespace_prefix` must be at most 32 of a-z, 0-9 and -, and begin with a letter".into(),
+            );
         }
         if self.limits.releases_kept < 2 {
             return Some("`limits.releases_kept` must be at least 2, so that there is a release to go back to".into());
@@ -368,8 +375,20 @@ mod tests {
     fn every_key_is_documented() {
         let all = documented();
         assert_eq!(keys(&all), fields(""));
-        let sections =
-            ["smtp", "limits", "rates", "builder", "slugs", "deploy", "jobs", "router", "billing", "docker", "tls"];
+        let sections = [
+            "smtp",
+            "limits",
+            "rates",
+            "builder",
+            "slugs",
+            "deploy",
+            "jobs",
+            "router",
+            "billing",
+            "docker",
+            "kubernetes",
+            "tls",
+        ];
         for section in sections {
             assert_eq!(keys(all[section].as_table().unwrap()), fields(section), "[{section}]");
         }
@@ -424,7 +443,8 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused() {
         for (text, word) in [
-            ("runtime = \"kubernetes\"", "later version"),
+            ("[kubernetes]\nserver_url = \"ftp://x\"", "kubernetes.server_url"),
+            ("[kubernetes]\nnamespace_prefix = \"A_\"", "namespace_prefix"),
             ("api_url = \"ftp://x\"", "api_url"),
             ("[slugs]\nstore = \"s3\"", "[slugs.s3]"),
             ("[smtp]\nusername = \"u\"", "together"),

@@ -81,6 +81,8 @@ pub struct ServerConfig {
     pub billing: BillingConfig,
     /// The Docker runtime.
     pub docker: DockerSettings,
+    /// The Kubernetes runtime.
+    pub kubernetes: KubernetesSettings,
     /// The file all this was read from, if any.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -315,6 +317,20 @@ pub struct DockerSettings {
     pub subnets: Ipv4Net,
     /// Files in here are stacks that go before the built-in ones of the same name.
     pub stacks_dir: Option<PathBuf>,
+}
+
+/// The Kubernetes runtime.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSettings {
+    /// How to reach the cluster; without it, as the pod that the server runs in, or as the user's own kubeconfig says.
+    pub kubeconfig: Option<PathBuf>,
+    /// Which of its contexts, when not the current one.
+    pub context: Option<String>,
+    /// Where pods reach this server's API to fetch slugs.
+    pub server_url: Option<Url>,
+    /// In front of an app's name, its namespace's name.
+    pub namespace_prefix: String,
 }
 
 /// One-off, scheduled and release-phase jobs.

@@ -37,6 +37,16 @@ pub(super) fn judge(rising: &[Workload], instances: &[Instance]) -> Verdict {
     if rising.iter().all(ready) { Verdict::Healthy } else { Verdict::Waiting }
 }
 
+/// What keeps rising replicas from getting on: `web.1`, and why.
+pub(super) fn troubles<'a>(
+    rising: &'a [Workload],
+    instances: &'a [Instance],
+) -> impl Iterator<Item = (String, String)> + 'a {
+    let rises = |instance: &&Instance| rising.iter().any(|workload| workload.id == instance.workload);
+    let label = |instance: &Instance| format!("{}.{}", instance.workload.process, instance.index);
+    instances.iter().filter(rises).filter_map(move |one| Some((label(one), one.trouble.clone()?)))
+}
+
 /// A `web` instance is of no use before its address is known.
 fn is_ready(web: bool, instance: &Instance) -> bool {
     instance.state == InstanceState::Ready && (!web || instance.address.is_some())
@@ -70,6 +80,8 @@ pub struct RolloutFailure {
     pub instance: Option<String>,
     /// What it did not pass.
     pub check: FailedCheck,
+    /// Why, in the words of who runs it, where that is known.
+    pub trouble: Option<String>,
     /// The last lines it wrote, oldest first.
     pub last_lines: Vec<String>,
 }
@@ -84,7 +96,8 @@ pub(super) fn blame(rising: &[Workload], instances: &[Instance], waited: Duratio
             None if mine.len() < workload.replicas as usize => FailedCheck::NotStarted { waited },
             None => return None,
         };
+        let trouble = slow.and_then(|instance| instance.trouble.clone());
         let instance = slow.map(|instance| instance.name.clone());
-        Some(RolloutFailure { process: workload.id.process.clone(), instance, check, last_lines: Vec::new() })
+        Some(RolloutFailure { process: workload.id.process.clone(), instance, check, trouble, last_lines: Vec::new() })
     })
 }

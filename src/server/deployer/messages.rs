@@ -8,6 +8,9 @@ use crate::server::domain::{Exit, ExitReason, HealthCheck, Outcome, Refusal, Wor
 use super::wishes::{HEALTH_PATH, HEALTH_TIMEOUT};
 use super::{DeployError, FailedCheck, PhaseFailure, RolloutFailure};
 
+/// As a shell says: found, but could not be run. So do runtimes of what they could not start at all.
+const CANNOT_RUN: i32 = 126;
+
 /// "Starting web (1 replica) and worker (2 replicas) beside what runs."
 pub(super) fn starting(raise: &[Workload]) -> String {
     let one = |workload: &Workload| match workload.replicas {
@@ -23,6 +26,9 @@ pub(super) fn reason(failure: &RolloutFailure) -> String {
     match &failure.check {
         FailedCheck::Ended(Exit { reason: ExitReason::OOMKilled, .. }) => {
             format!("`{process}` was killed for using more memory than its size")
+        }
+        FailedCheck::Ended(Exit { code: CANNOT_RUN, .. }) if failure.trouble.is_some() => {
+            format!("`{process}` could not be started")
         }
         FailedCheck::Ended(exit) => format!("`{process}` ended with code {} before it was healthy", exit.code),
         FailedCheck::NotReady { check: HealthCheck::Tcp, waited } => {
@@ -136,6 +142,9 @@ pub fn explain(error: &DeployError) -> String {
         DeployError::ReleasePhase(failure) => return text + &explain_phase(failure),
         _ => return text,
     };
+    if let Some(trouble) = &failure.trouble {
+        let _ = writeln!(text, "\n{trouble}");
+    }
     if let Some(instance) = &failure.instance {
         // Writing to a string cannot fail.
         let _ = match failure.last_lines.len() {
@@ -163,7 +172,10 @@ fn advice(failure: &RolloutFailure) -> Vec<String> {
         FailedCheck::Ended(Exit { reason: ExitReason::OOMKilled, .. }) => {
             vec!["Make the replicas larger: `gigalixir ps:scale --size 1`.".to_owned()]
         }
-        FailedCheck::Ended(Exit { code: 126 | 127, .. }) => vec![
+        FailedCheck::Ended(Exit { code: CANNOT_RUN, .. }) if failure.trouble.is_some() => {
+            vec!["Tell the operator of the platform: it is not the app that failed.".to_owned()]
+        }
+        FailedCheck::Ended(Exit { code: CANNOT_RUN | 127, .. }) => vec![
             format!("Check the command of `{process}` in the Procfile: 127 means not found, 126 not executable."),
             "Check that the build made what the command names.".to_owned(),
         ],
@@ -206,6 +218,7 @@ mod tests {
             process: ProcessType::web(),
             instance: Some("shop-web-7-1".to_owned()),
             check: FailedCheck::Ended(exit),
+            trouble: None,
             last_lines: vec!["booting".to_owned(), "** (KeyError) key :url not found".to_owned()],
         };
         let wanted = concat!(
@@ -231,9 +244,11 @@ mod tests {
             process: ProcessType::web(),
             instance: Some("shop-web-7-1".to_owned()),
             check: FailedCheck::NotReady { check: HealthCheck::Tcp, waited: Duration::from_secs(60) },
+            trouble: Some("0/1 nodes are available: 1 Insufficient memory.".to_owned()),
             last_lines: Vec::new(),
         };
         let told = explain(&DeployError::Unhealthy(Box::new(failure)));
+        assert!(told.contains("\n0/1 nodes are available: 1 Insufficient memory.\n"), "{told}");
         assert!(told.contains("`web` did not listen on its PORT within 60 seconds."), "{told}");
         assert!(told.contains("shop-web-7-1 wrote nothing to its standard output or error."), "{told}");
         assert!(told.contains("1. Listen on the port that the environment variable PORT names"), "{told}");

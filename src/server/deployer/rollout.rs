@@ -1,6 +1,7 @@
 //! Carries a plan out. Everything before the commit can be undone by removing what is new; everything after it is in
 //! the database. Visitors are moved by one publication of one table, after the commit.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -13,7 +14,7 @@ use crate::server::steps;
 use crate::server::store::{Commit, Operation, StoreError, WorkloadState};
 
 use super::error::PhaseFailure;
-use super::health::{FailedCheck, RolloutFailure, Verdict, blame, judge};
+use super::health::{FailedCheck, RolloutFailure, Verdict, blame, judge, troubles};
 use super::plan::Plan;
 use super::{BeforeCommit, DeployError, Deployer};
 
@@ -122,15 +123,24 @@ impl Deployer {
     ) -> Result<(), DeployError> {
         let deadline = Instant::now() + timeout;
         let mut changes = self.0.fleet.changes();
+        let mut told = HashMap::new();
         loop {
             changes.mark_unchanged();
-            match judge(raise, &self.0.fleet.instances(&app.name)) {
+            let instances = self.0.fleet.instances(&app.name);
+            for (replica, trouble) in troubles(raise, &instances) {
+                // A trouble that lasts is told once.
+                if told.insert(replica.clone(), trouble.clone()).as_ref() != Some(&trouble) {
+                    progress.line(format!("{replica}: {trouble}")).await;
+                }
+            }
+            match judge(raise, &instances) {
                 Verdict::Healthy => return Ok(()),
                 Verdict::Ended(instance, exit) => {
                     return Err(DeployError::Unhealthy(Box::new(RolloutFailure {
                         process: instance.workload.process,
                         instance: Some(instance.name),
                         check: FailedCheck::Ended(exit),
+                        trouble: instance.trouble,
                         last_lines: Vec::new(),
                     })));
                 }

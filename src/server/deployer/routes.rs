@@ -75,6 +75,7 @@ mod tests {
             restarts: 0,
             started_at: None,
             last_exit: None,
+            trouble: None,
         }
     }
 

@@ -30,6 +30,9 @@ pub struct Instance {
     pub started_at: Option<Timestamp>,
     /// How its last run ended.
     pub last_exit: Option<Exit>,
+    /// Why it does not get on, in the words of who runs it; `None` where nothing is known to be wrong.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// What an instance is doing.

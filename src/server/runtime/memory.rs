@@ -67,6 +67,7 @@ impl Memory {
             restarts: 0,
             started_at: Some(Timestamp::now()),
             last_exit: None,
+            trouble: None,
         };
         self.tell(InstanceEvent::Changed(instance.clone()));
         let word = workload.arguments.first().map_or(workload.command.as_str(), String::as_str).split(' ').next();

@@ -10,10 +10,13 @@ mod erlang;
 mod files;
 mod generations;
 pub mod health;
+pub mod kubernetes;
 pub mod local;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod moving;
+mod passage;
+mod relay;
 mod roster;
 pub mod session;
 pub mod spec;
@@ -76,6 +79,13 @@ pub trait Runtime: Send + Sync + 'static {
 pub trait SlugSource: Send + Sync {
     /// A file on this disk that holds the archive; immutable for as long as it exists.
     async fn local_path(&self, digest: &SlugDigest) -> Result<PathBuf, RuntimeError>;
+}
+
+/// Where other machines get slugs from.
+#[async_trait]
+pub trait SlugAddresses: Send + Sync {
+    /// An address from which whoever knows it can fetch the archive until `valid` has passed.
+    async fn address(&self, digest: &SlugDigest, valid: Duration) -> Result<String, RuntimeError>;
 }
 
 /// A change of one instance.

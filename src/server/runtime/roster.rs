@@ -36,6 +36,11 @@ impl Roster {
         let _ = self.events.send(InstanceEvent::Changed(instance.clone()));
     }
 
+    /// Whether there is an instance of that name.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.instances().contains_key(name)
+    }
+
     pub(super) fn gone(&self, instance: Instance) {
         self.instances().remove(&instance.name);
         let _ = self.events.send(InstanceEvent::Gone(instance));

@@ -4,10 +4,8 @@
 //! one instance. Config wins over it, and names are built from what won; only `PORT` is the platform's alone, because
 //! the router goes there.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use super::super::domain::{Workload, WorkloadId};
+use std::collections::BTreeMap;
 
 /// Where an instance lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +15,7 @@ pub struct Place<'a> {
     /// Its 1-based index, its `HOST_INDEX`.
     pub index: u32,
     /// The address by which other instances of the app reach it, its `MY_POD_IP`.
-    pub ip: IpAddr,
+    pub ip: &'a str,
     /// The port that it shall listen on, its `PORT`.
     pub port: u16,
 }
@@ -31,8 +29,8 @@ pub fn environment(workload: &Workload, place: &Place<'_>) -> BTreeMap<String, S
     otherwise("LC_ALL", "C.UTF-8".to_owned());
     otherwise("HOSTNAME", place.name.to_owned());
     otherwise("HOST_INDEX", place.index.to_string());
-    otherwise("GIGALIXIR__REPLICA_IP", place.ip.to_string());
-    let ip = otherwise("MY_POD_IP", place.ip.to_string());
+    otherwise("GIGALIXIR__REPLICA_IP", place.ip.to_owned());
+    let ip = otherwise("MY_POD_IP", place.ip.to_owned());
     let node = otherwise("MY_NODE_NAME", format!("{}@{ip}", workload.id.app));
     otherwise("RELEASE_NODE", node);
     otherwise("RELEASE_DISTRIBUTION", "name".to_owned());
@@ -79,8 +77,6 @@ pub fn new_name(id: &WorkloadId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
     use crate::server::domain::*;
 
@@ -98,8 +94,7 @@ mod tests {
             health: HealthCheck::Tcp,
             lifetime: Lifetime::Service,
         };
-        let ip = IpAddr::V4(Ipv4Addr::new(127, 64, 0, 9));
-        environment(&workload, &Place { name: "shop-web-7-x", index: 2, ip, port: 12345 })
+        environment(&workload, &Place { name: "shop-web-7-x", index: 2, ip: "127.64.0.9", port: 12345 })
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! ended.
 
 use std::collections::HashMap;
-use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -12,13 +11,14 @@ use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::{Stream, StreamExt as _};
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::engine::{Engine, failed};
 use super::spec::{PLATFORM, UID};
 use crate::server::runtime::RuntimeError;
+use crate::server::runtime::relay;
 use crate::server::runtime::session::{self, Command, Control, Ended, Session, Terminal, TerminalSize};
 
 /// Of each of a program's streams, in memory.
@@ -43,8 +43,6 @@ for one in /proc/[0-9]*; do
 done 2>/dev/null
 kill -"$2" "${marked[@]}"
 "#;
-/// A way to a port of the container's own loopback: says a line when it is open.
-const RELAY: &str = r#"exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1; echo; cat <&3 & cat >&3; wait"#;
 
 type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
 
@@ -84,27 +82,8 @@ pub(super) async fn relay(
     container: &str,
     port: u16,
 ) -> Result<Box<dyn session::Stream>, RuntimeError> {
-    let argv = ["/bin/bash", "-c", RELAY, "-", &port.to_string()].map(str::to_owned).to_vec();
-    let mut session = exec(engine, container, Command { argv, ..Command::default() }).await?;
-    let refused = |source| RuntimeError::Io { context: format!("connecting to port {port} of {container}"), source };
-    session.output.read_u8().await.map_err(|_| refused(io::ErrorKind::ConnectionRefused.into()))?;
-    let (ours, theirs) = tokio::io::duplex(BUFFER);
-    tokio::spawn(async move {
-        // The session lives as long as the connection.
-        let Session { mut input, mut output, control, .. } = session;
-        let (mut from, mut to) = tokio::io::split(theirs);
-        let up = async {
-            let _ = tokio::io::copy(&mut from, &mut input).await;
-            let _ = input.shutdown().await;
-        };
-        let down = async {
-            let _ = tokio::io::copy(&mut output, &mut to).await;
-            let _ = to.shutdown().await;
-        };
-        tokio::join!(up, down);
-        drop(control);
-    });
-    Ok(Box::new(ours))
+    let session = exec(engine, container, relay::command(port)).await?;
+    relay::connection(session, container, port).await
 }
 
 async fn create(engine: &Engine, container: &str, command: Command, mark: &str) -> Result<String, RuntimeError> {

@@ -18,6 +18,7 @@ use super::spec::{self, INDEX, Inside, LAST_EXIT, NODE_PORT, PORT, RESTARTS, Run
 use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState, Lifetime, LogSource, Workload};
 use crate::server::runtime::RuntimeError;
 use crate::server::runtime::files as disk;
+use crate::server::runtime::passage::Passage;
 use crate::server::runtime::spec as runtime_spec;
 use crate::server::runtime::standing::Standing;
 use crate::server::runtime::stop::{self, Stop};
@@ -70,6 +71,7 @@ impl Replica {
             restarts: 0,
             started_at: None,
             last_exit: None,
+            trouble: None,
         };
         let (standing, settling) = Standing::begin(instance, &shared.roster);
         (Self { shared, workload, wish, lease: place.lease, standing, stop }, settling)
@@ -144,7 +146,7 @@ impl Replica {
 
     fn inside(&self) -> Inside {
         let Instance { name, index, .. } = &self.standing.instance;
-        let place = runtime_spec::Place { name, index: *index, ip: self.lease.address.into(), port: PORT };
+        let place = runtime_spec::Place { name, index: *index, ip: &self.lease.address.to_string(), port: PORT };
         Inside::of(&self.workload, &place, self.shared.directory.as_ref())
     }
 
@@ -230,14 +232,13 @@ impl Replica {
 
     fn output(&self, container: &str) -> Output {
         let Instance { name, workload, index, .. } = &self.standing.instance;
-        Output {
-            engine: self.shared.engine.clone(),
-            container: container.to_owned(),
+        let passage = Passage {
             file: self.shared.position(name),
             workload: workload.clone(),
             source: LogSource::Instance { name: name.clone(), process: workload.process.clone(), index: *index },
             logs: self.shared.roster.logs.clone(),
-        }
+        };
+        Output { engine: self.shared.engine.clone(), container: container.to_owned(), passage }
     }
 
     /// Begins to ask whether it is ready.

@@ -244,7 +244,8 @@ fn spec_of(
     (slot, epmd_port, dist_port): (u16, u16, u16),
 ) -> Spec {
     let ip = folder::address_of(slot);
-    let place = Place { name: &name, index, ip, port: slot };
+    let own = ip.to_string();
+    let place = Place { name: &name, index, ip: &own, port: slot };
     let mut env = erlang::environment(&workload.env, ip, epmd_port, dist_port);
     let directory = shared.directory.as_ref().map(|directory| directory.membership(&workload.id.app, &mut env));
     let workload = &Workload { env, ..workload.clone() };

@@ -68,6 +68,7 @@ impl Replica {
             restarts: 0,
             started_at: None,
             last_exit: None,
+            trouble: None,
         };
         let (standing, settling) = Standing::begin(instance, &shared.roster);
         let replica = Self { shared, dir, spec, health, standing, output, stop, renewal, stopped: false };

@@ -1,0 +1,241 @@
+//! One pod: what is known of the replica in it, told as it changes.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::output::Output;
+use super::pods::{Seen, observe};
+use super::shared::Shared;
+use super::trouble;
+use super::watch::Word;
+use crate::server::domain::{HealthCheck, Instance, InstanceState, LogSource};
+use crate::server::runtime::files as disk;
+use crate::server::runtime::health;
+use crate::server::runtime::passage::Passage;
+
+type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send + Sync>>;
+
+/// A replica, for as long as its pod exists.
+pub(super) struct Replica {
+    shared: Arc<Shared>,
+    words: watch::Receiver<Word>,
+    namespace: String,
+    told: Instance,
+    /// The run that was found ready, and where.
+    ready: Option<(String, Option<SocketAddr>)>,
+    /// Whether the present run is ready is being asked.
+    asked: Option<(String, Readiness)>,
+    output: Option<AbortOnDropHandle<()>>,
+    trouble: watch::Receiver<Option<String>>,
+    _listening: AbortOnDropHandle<()>,
+}
+
+impl Replica {
+    /// A replica, which becomes known at once, as it is. `None` if the pod is not ours to read.
+    pub(super) fn new(shared: Arc<Shared>, words: watch::Receiver<Word>) -> Option<Self> {
+        let pod = words.borrow().pod.clone();
+        let seen = observe(&pod).filter(|seen| !seen.is_gone())?;
+        let namespace = pod.metadata.namespace.clone()?;
+        let (tell, trouble) = watch::channel(None);
+        let listening = trouble::listen(shared.clone(), namespace.clone(), pod.clone(), words.clone(), tell);
+        let mut replica = Self {
+            told: Instance { state: InstanceState::Starting, last_exit: None, ..seen.instance.clone() },
+            words,
+            namespace,
+            ready: None,
+            asked: None,
+            output: None,
+            trouble,
+            _listening: AbortOnDropHandle::new(shared.tasks.spawn(listening)),
+            shared,
+        };
+        replica.output = Some(AbortOnDropHandle::new(replica.shared.tasks.spawn(replica.carry_output().follow())));
+        // What happened before is no news.
+        replica.told.last_exit.clone_from(&seen.instance.last_exit);
+        replica.told.restarts = seen.instance.restarts;
+        if seen.instance.state == InstanceState::Ended {
+            // Told when all it said was handed on.
+            replica.shared.roster.changed(&replica.told);
+        } else {
+            replica.take_in(&seen);
+        }
+        Some(replica)
+    }
+
+    /// Tells of every change until the pod is gone and all it said was handed on.
+    pub(super) async fn attend(mut self) {
+        let (mut hears, mut swept) = (true, false);
+        loop {
+            let word = self.words.borrow_and_update().clone();
+            let Some(seen) = observe(&word.pod) else { break };
+            if word.gone || seen.is_gone() {
+                self.told.last_exit.clone_from(&seen.instance.last_exit);
+                break;
+            }
+            if seen.is_spent && !swept {
+                swept = true;
+                self.sweep(&word.pod).await;
+            }
+            if seen.instance.state == InstanceState::Ended && self.told.state != InstanceState::Ended {
+                self.output_is_whole().await;
+            }
+            self.take_in(&seen);
+            tokio::select! {
+                changed = self.words.changed() => if changed.is_err() { return },
+                found = is_ready(&mut self.asked) => self.ready = Some(found),
+                changed = self.trouble.changed(), if hears => {
+                    hears = changed.is_ok();
+                    self.say_trouble();
+                }
+            }
+        }
+        self.end().await;
+    }
+
+    /// What is to be told of a pod as it is now.
+    fn take_in(&mut self, seen: &Seen) {
+        let mut now = seen.instance.clone();
+        self.tell_of_an_end(seen);
+        if seen.runs && now.state == InstanceState::Starting {
+            self.find_ready(seen);
+            if let Some((run, address)) = &self.ready
+                && Some(run) == seen.run.as_ref()
+            {
+                now.state = InstanceState::Ready;
+                now.address = *address;
+            }
+        } else {
+            self.asked = None;
+        }
+        if now.state != InstanceState::Ready {
+            now.trouble = seen.cannot_start.clone().or_else(|| self.trouble.borrow().clone());
+        }
+        if now != self.told || !self.shared.roster.knows(&now.name) {
+            self.told = now;
+            self.shared.roster.changed(&self.told);
+        }
+    }
+
+    /// A run that ended and was followed by another before anybody looked has ended all the same.
+    fn tell_of_an_end(&mut self, seen: &Seen) {
+        let now = &seen.instance;
+        if now.last_exit == self.told.last_exit || matches!(now.state, InstanceState::Stopping | InstanceState::Ended) {
+            return;
+        }
+        let label = format!("{}.{}", now.workload.process, now.index);
+        match (&seen.cannot_start, &now.last_exit) {
+            (Some(why), _) => self.say(format!("{label} cannot be started: {why}")),
+            (None, Some(exit)) => {
+                self.say(format!("{label} exited with code {} ({:?}), restarting", exit.code, exit.reason));
+            }
+            (None, None) => return,
+        }
+        self.told = Instance {
+            state: InstanceState::Crashed,
+            address: None,
+            restarts: self.told.restarts,
+            started_at: self.told.started_at,
+            trouble: seen.cannot_start.clone(),
+            ..now.clone()
+        };
+        self.shared.roster.changed(&self.told);
+    }
+
+    /// Ready as the cluster says, or as we find sooner by our own way to it, which visitors come too. Found once a run.
+    fn find_ready(&mut self, seen: &Seen) {
+        let Some(run) = seen.run.clone() else { return };
+        if self.ready.as_ref().is_some_and(|(ready, _)| *ready == run) {
+            return;
+        }
+        let begun = seen.instance.started_at.unwrap_or_else(Timestamp::now);
+        let up_for: Duration = Timestamp::now().duration_since(begun).try_into().unwrap_or_default();
+        let (passed, may_ask) = match &seen.health {
+            HealthCheck::Uptime(enough) => (seen.ready && up_for >= *enough, true),
+            _ => (seen.ready && seen.at.is_some(), seen.at.is_some()),
+        };
+        if passed {
+            let address = seen.at.filter(|_| !matches!(seen.health, HealthCheck::Uptime(_)));
+            self.ready = Some((run, address));
+            self.asked = None;
+        } else if may_ask && self.asked.as_ref().is_none_or(|(asked, _)| *asked != run) {
+            let (check, addresses) = (seen.health.clone(), seen.at.into_iter().collect::<Vec<_>>());
+            self.asked = Some((run, Box::pin(async move { health::ready(&check, &addresses, up_for).await })));
+        }
+    }
+
+    fn carry_output(&self) -> Output {
+        let Instance { name, workload, index, .. } = &self.told;
+        let source = LogSource::Instance { name: name.clone(), process: workload.process.clone(), index: *index };
+        let (file, logs) = (self.shared.position(name), self.shared.roster.logs.clone());
+        Output {
+            pods: self.shared.cluster.of(&self.namespace),
+            name: name.clone(),
+            words: self.words.clone(),
+            passage: Passage { file, workload: workload.clone(), source, logs },
+        }
+    }
+
+    async fn output_is_whole(&mut self) {
+        if let Some(output) = self.output.take() {
+            let _ = output.await;
+        }
+    }
+
+    /// A pod that the cluster has given up (evicted, its node lost) is in the way of nobody, and of no use.
+    async fn sweep(&self, pod: &Pod) {
+        let why = pod.status.as_ref().and_then(|status| status.message.clone().or_else(|| status.reason.clone()));
+        self.say(format!(
+            "{}.{} was given up by the cluster: {}",
+            self.told.workload.process,
+            self.told.index,
+            why.unwrap_or_default()
+        ));
+        let pods = self.shared.cluster.of::<Pod>(&self.namespace);
+        if let Err(error) = self.shared.cluster.delete(&pods, &self.told.name, &DeleteParams::default()).await {
+            tracing::warn!(instance.name = self.told.name, "{error}");
+        }
+    }
+
+    fn say_trouble(&self) {
+        if let Some(trouble) = self.trouble.borrow().as_ref() {
+            self.say(format!("{}.{}: {trouble}", self.told.workload.process, self.told.index));
+        }
+    }
+
+    fn say(&self, text: String) {
+        self.shared.roster.say(&self.told.workload, text);
+    }
+
+    async fn end(mut self) {
+        self.output_is_whole().await;
+        if let Err(error) = disk::remove_file(&self.shared.position(&self.told.name)) {
+            tracing::warn!(instance.name = self.told.name, "{error}");
+        }
+        if self.told.last_exit.as_ref().is_some_and(|exit| exit.code == 137)
+            && self.told.state == InstanceState::Stopping
+        {
+            let label = format!("{}.{}", self.told.workload.process, self.told.index);
+            self.say(format!("{label} did not end in time and was killed (SIGKILL)"));
+        }
+        self.shared.roster.gone(self.told);
+    }
+}
+
+async fn is_ready(asked: &mut Option<(String, Readiness)>) -> (String, Option<SocketAddr>) {
+    match asked {
+        Some((run, readiness)) => {
+            let found = (readiness.await, run.clone());
+            *asked = None;
+            (found.1, found.0)
+        }
+        None => std::future::pending().await,
+    }
+}

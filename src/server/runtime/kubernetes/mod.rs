@@ -1,0 +1,208 @@
+//! Apps on a Kubernetes cluster, from inside of it or from outside.
+//!
+//! Every app has a namespace. Each place of a generation (its index) has a deployment with one pod, so that the cluster
+//! keeps it running, on whichever node, whether a server of ours is there or not; what runs once is a pod that nobody
+//! starts anew. The cluster's objects are all the memory there is: what shall run is durable when `apply` returns, and a
+//! server that starts knows its pods by their labels. Everything is told by server-side apply, as often as need be, and
+//! learned by one watch.
+//!
+//! Restarts and their back-off are the cluster's own. Visitors come through this server's router, which knows pods by the
+//! same watch: nothing of a replica's going or coming waits for a load balancer to hear of it.
+//!
+//! Deliberately absent: custom resources, a second truth. Absent until later: ingress objects, builds in the cluster.
+
+mod apps;
+mod attend;
+mod cluster;
+mod exec;
+mod generations;
+mod names;
+mod output;
+mod pods;
+mod reach;
+mod shared;
+mod spec;
+mod trouble;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+use tokio::net::TcpStream;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use self::apps::Apps;
+use self::cluster::{Cluster, patiently};
+use self::generations::Generations;
+use self::shared::Shared;
+use self::spec::Scripts;
+use super::files as disk;
+use super::roster::Roster;
+use super::session::{Command, Session, Stream};
+use super::{InstanceEvent, Runtime, RuntimeError, SlugAddresses, relay};
+use crate::server::domain::{Instance, InstanceState, LogLine, Stack, Workload, WorkloadId};
+
+/// For the pods of a large cluster to be listed.
+const LISTING: Duration = Duration::from_secs(60);
+/// For a connection straight to a pod, where that is possible at all.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// Where and how.
+#[derive(Debug, Clone)]
+pub struct KubernetesConfig {
+    /// How to reach the cluster; without it, as the pod that this runs in, or as the user's own kubeconfig says.
+    pub kubeconfig: Option<PathBuf>,
+    /// Which of its contexts, when not the current one.
+    pub context: Option<String>,
+    /// What this server remembers of the cluster, `DATA/kubernetes`.
+    pub dir: PathBuf,
+    /// In front of an app's name, its namespace's name.
+    pub namespace_prefix: String,
+    /// What apps run in, by stack.
+    pub images: BTreeMap<Stack, String>,
+    /// How long a replica may take to end when nobody says otherwise.
+    pub grace: Duration,
+    /// Addresses outside of the cluster from which visitors are led to replicas.
+    pub visitors: Vec<IpAddr>,
+}
+
+/// The runtime on a cluster.
+pub struct Kubernetes {
+    shared: Arc<Shared>,
+    apps: Arc<Apps>,
+    generations: Generations,
+    watching: JoinHandle<()>,
+}
+
+impl Kubernetes {
+    /// The file below `dir` that stays when nothing of this server's is in the cluster any more: its name there.
+    pub const IDENTITY: &str = "server.json";
+
+    /// Learns what runs. Output goes to `logs`; while that is full, the nodes keep it.
+    pub async fn start(
+        config: KubernetesConfig,
+        slugs: Arc<dyn SlugAddresses>,
+        logs: mpsc::Sender<(WorkloadId, LogLine)>,
+    ) -> Result<Arc<Self>, RuntimeError> {
+        let server = identity(&config.dir)?;
+        let cluster = Cluster::connect(config.kubeconfig.as_deref(), config.context.as_deref(), server).await?;
+        let shared = Arc::new(Shared {
+            cluster,
+            dir: config.dir,
+            images: config.images,
+            slugs,
+            scripts: Scripts::embedded(),
+            roster: Roster::new(logs),
+            tasks: TaskTracker::new(),
+        });
+        // A watch tries again for ever: what will never be allowed is found out by asking once.
+        let pods: Api<Pod> = Api::all(shared.cluster.client.clone());
+        let one = ListParams::default().labels(&shared.cluster.ours()).limit(1);
+        patiently("listing this server's pods in the cluster", || pods.list(&one)).await?;
+        let (known, settled) = oneshot::channel();
+        let watching = tokio::spawn(watch::watch(shared.clone(), known));
+        timeout(LISTING, settled).await.ok().and_then(Result::ok).ok_or_else(|| {
+            RuntimeError::Unavailable("the cluster's pods could not be listed: look at the API server".to_owned())
+        })?;
+        let apps = Arc::new(Apps::new(shared.clone(), config.namespace_prefix, config.visitors));
+        apps.sweep().await;
+        let generations = Generations::new(shared.clone(), apps.clone(), config.grace);
+        Ok(Arc::new(Self { shared, apps, generations, watching }))
+    }
+
+    /// Whether a cluster was named, or this runs in one.
+    pub fn is_configured(kubeconfig: Option<&Path>) -> bool {
+        kubeconfig.is_some() || cluster::is_inside()
+    }
+
+    /// This machine's address as the cluster sees it; `None` if it cannot be known.
+    pub async fn own_address(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Option<IpAddr>, RuntimeError> {
+        let cluster = Cluster::connect(kubeconfig, context, String::new()).await?;
+        Ok(reach::own_address(&cluster).await)
+    }
+
+    /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
+    pub async fn close(&self) {
+        self.watching.abort();
+        self.apps.close();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    fn running(&self, instance: &str) -> Result<Instance, RuntimeError> {
+        let instances = self.shared.roster.instances();
+        let running = instances.get(instance).filter(|one| one.state != InstanceState::Crashed);
+        running.cloned().ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))
+    }
+
+    fn pods(&self, instance: &Instance) -> Api<Pod> {
+        self.shared.cluster.of(&self.apps.namespace(&instance.workload.app))
+    }
+}
+
+/// The name by which this server's objects are known: made once, kept with the data.
+fn identity(dir: &Path) -> Result<String, RuntimeError> {
+    let unusable = |source| RuntimeError::Io { context: format!("using {}", dir.display()), source };
+    disk::make(dir).map_err(unusable)?;
+    let file = dir.join(Kubernetes::IDENTITY);
+    if let Ok(known) = disk::read_json(&file) {
+        return Ok(known);
+    }
+    let new = hex::encode(rand::random::<[u8; 4]>());
+    disk::write_json(&file, &new, true).map_err(unusable)?;
+    Ok(new)
+}
+
+#[async_trait]
+impl Runtime for Kubernetes {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError> {
+        self.generations.apply(workload).await
+    }
+
+    async fn remove(&self, id: &WorkloadId, grace: Duration) -> Result<(), RuntimeError> {
+        self.generations.remove(id, grace).await
+    }
+
+    async fn replace(&self, id: &WorkloadId, name: &str, grace: Duration) -> Result<bool, RuntimeError> {
+        self.generations.replace(id, name, grace).await
+    }
+
+    async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
+        Ok(self.shared.roster.instances().values().cloned().collect())
+    }
+
+    async fn exec(&self, instance: &str, command: Command) -> Result<Session, RuntimeError> {
+        let one = self.running(instance)?;
+        exec::exec(self.pods(&one), instance, command).await
+    }
+
+    async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
+        let one = self.running(instance)?;
+        if let Some(address) = one.address
+            && let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect((address.ip(), port))).await
+        {
+            return Ok(Box::new(stream));
+        }
+        // It may listen on its own loopback alone, or be out of reach from here.
+        let session = exec::exec(self.pods(&one), instance, relay::command(port)).await?;
+        relay::connection(session, instance, port).await
+    }
+
+    fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
+        self.shared.roster.watch()
+    }
+}

@@ -1,0 +1,112 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use insta::assert_json_snapshot;
+
+use super::*;
+use crate::server::domain::{
+    AppName, HealthCheck, Lifetime, ProcessType, ReleaseVersion, Size, SlugDigest, Stack, Workload, WorkloadId,
+};
+
+fn workload(process: &str, config: &[(&str, &str)]) -> Workload {
+    Workload {
+        id: WorkloadId {
+            app: AppName::parse("shop").unwrap(),
+            process: ProcessType::parse(process).unwrap(),
+            generation: 7,
+        },
+        release: ReleaseVersion(3),
+        replicas: 2,
+        slug: SlugDigest::parse(&"a".repeat(64)).unwrap(),
+        stack: Stack::parse("debian-12").unwrap(),
+        command: "exec bin/shop start $(nproc) $$".to_owned(),
+        arguments: Vec::new(),
+        env: config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        size: Size::from_milli(500),
+        health: HealthCheck::Tcp,
+        lifetime: Lifetime::Service,
+    }
+}
+
+fn place<'a>(workload: &'a Workload, scripts: &'a Scripts) -> Place<'a> {
+    Place { server: "5e7f", workload, index: 2, image: "debian-12", scripts, grace: 30 }
+}
+
+/// The scripts' texts and the name made of them change with the platform.
+fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter("gigalixir-[0-9a-f]{8}", "gigalixir-SCRIPTS");
+    settings.set_prepend_module_to_snapshot(false);
+    settings
+}
+
+#[test]
+fn a_web_replica() {
+    let (web, scripts) = (workload("web", &[("GREETING", "a\n$(b)"), ("PORT", "80")]), Scripts::embedded());
+    settings().bind(|| {
+        assert_json_snapshot!("deployment", deployment(&place(&web, &scripts)));
+        assert_json_snapshot!("secret", secrets("5e7f", &web));
+        assert_json_snapshot!("slug_secret", slug_secret("5e7f", &web, "http://192.0.2.1:4000/slugs/x"));
+    });
+}
+
+#[test]
+fn a_job() {
+    let scripts = Scripts::embedded();
+    let mut job = workload("run", &[]);
+    job.arguments = vec!["echo".to_owned(), "$HOME".to_owned()];
+    job.health = HealthCheck::Uptime(Duration::ZERO);
+    job.lifetime = Lifetime::Once { limit: Duration::from_millis(1500) };
+    settings().bind(|| assert_json_snapshot!("once", once(&place(&job, &scripts))));
+}
+
+#[test]
+fn what_an_app_has_in_common() {
+    let app = AppName::parse("shop").unwrap();
+    let objects =
+        AppObjects { server: "5e7f", app: &app, namespace: "apps-shop", visitors: &["192.0.2.1".parse().unwrap()] };
+    let subject = serde_json::json!({"kind": "ServiceAccount", "namespace": "gigalixir", "name": "gigalixir"});
+    let all = BTreeMap::from([
+        ("1 namespace", objects.namespace()),
+        ("2 the server's rights", objects.own_rights(&subject)),
+        ("3 account", objects.account()),
+        ("4 role", objects.role()),
+        ("5 role binding", objects.role_binding()),
+        ("6 peers", objects.peers()),
+        ("7 service", objects.service()),
+        ("8 network policy", objects.network_policy()),
+    ]);
+    settings().bind(|| assert_json_snapshot!("app", all));
+}
+
+fn variables(workload: &Workload) -> BTreeMap<String, String> {
+    let scripts = Scripts::embedded();
+    let deployment = deployment(&place(workload, &scripts));
+    let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+    let value = |one: &serde_json::Value| {
+        let path = one["valueFrom"]["fieldRef"]["fieldPath"].as_str();
+        path.or(one["value"].as_str()).unwrap_or("a secret").to_owned()
+    };
+    env.iter().map(|one| (one["name"].as_str().unwrap().to_owned(), value(one))).collect()
+}
+
+/// The contract of `runtime/spec.rs`, with what only the cluster knows left to it.
+#[test]
+fn config_wins_and_names_follow_it_but_the_port_stays() {
+    let plain = variables(&workload("web", &[]));
+    assert_eq!((plain["MY_POD_IP"].as_str(), plain["HOSTNAME"].as_str()), ("status.podIP", "metadata.name"));
+    assert_eq!((plain["RELEASE_NODE"].as_str(), plain["HOST_INDEX"].as_str()), ("shop@$(MY_POD_IP)", "2"));
+    let told = variables(&workload("web", &[("MY_POD_IP", "$(X)"), ("PORT", "80"), ("RELEASE_DISTRIBUTION", "none")]));
+    assert!(!told.contains_key("MY_POD_IP") && !told.contains_key("RELEASE_DISTRIBUTION"), "{told:?}");
+    assert_eq!((told["RELEASE_NODE"].as_str(), told["PORT"].as_str()), ("shop@$$(X)", "4000"));
+}
+
+/// References go to what was named before.
+#[test]
+fn what_is_referred_to_comes_first() {
+    let (web, scripts) = (workload("web", &[]), Scripts::embedded());
+    let env = deployment(&place(&web, &scripts))["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+    let names: Vec<_> = env.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let at = |name: &str| names.iter().position(|one| *one == name).unwrap();
+    assert!(at("MY_POD_IP") < at("RELEASE_NODE"), "{names:?}");
+}

@@ -1,0 +1,46 @@
+//! What the Kubernetes runtime is told.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context;
+use url::Url;
+
+use super::Stacks;
+use crate::server::config::ServerConfig;
+use crate::server::runtime::kubernetes::{Kubernetes, KubernetesConfig};
+
+/// Where pods fetch slugs from, and this machine's address as the cluster sees it.
+pub(super) async fn addresses(config: &ServerConfig) -> anyhow::Result<(Url, Option<IpAddr>)> {
+    let told = &config.kubernetes;
+    let own = Kubernetes::own_address(told.kubeconfig.as_deref(), told.context.as_deref()).await?;
+    let url = match (&told.server_url, &config.api_url) {
+        (Some(url), _) | (None, Some(url)) => url.clone(),
+        (None, None) => {
+            let ip = if config.api.ip().is_unspecified() { own } else { Some(config.api.ip()) };
+            let ip = ip.filter(|ip| !ip.is_loopback()).with_context(|| {
+                format!(
+                    "pods could not fetch slugs: the API listens on {}, which is no address of theirs to reach. Let it \
+                     listen on this machine's address (`api`), or say how it is reached (`kubernetes.server_url`)",
+                    config.api
+                )
+            })?;
+            Url::parse(&format!("http://{}", SocketAddr::new(ip, config.api.port())))?
+        }
+    };
+    Ok((url, own))
+}
+
+/// All but the slugs' addresses; `own` is this machine's.
+pub(super) fn told(config: &ServerConfig, stacks: &Stacks, own: Option<IpAddr>) -> KubernetesConfig {
+    let told = &config.kubernetes;
+    KubernetesConfig {
+        kubeconfig: told.kubeconfig.clone(),
+        context: told.context.clone(),
+        dir: config.data_dir.join("kubernetes"),
+        namespace_prefix: told.namespace_prefix.clone(),
+        images: stacks.iter().map(|(stack, made)| (stack.clone(), made.run.to_string())).collect(),
+        grace: Duration::from_secs(config.deploy.grace_seconds),
+        visitors: own.into_iter().collect(),
+    }
+}

@@ -1,0 +1,321 @@
+//! The Kubernetes runtime on trial, on a real cluster: the contract, and what only it promises.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gigalixir::server::domain::*;
+use gigalixir::server::runtime::kubernetes::{Kubernetes, KubernetesConfig};
+use gigalixir::server::runtime::session::Command;
+use gigalixir::server::runtime::{InstanceEvent, Runtime, RuntimeError, SlugAddresses};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::harness::{cluster::Cluster, docker::image};
+use crate::runtime_contract::{Folder, Stage, collect, inside, job, logged, ready, until, web};
+
+crate::runtime_contract! {
+    OnKubernetes:
+    becomes_ready_answers_and_goes
+    scales_up_and_down_highest_first
+    generations_stand_beside_each_other
+    one_is_replaced_and_the_others_stay
+    an_end_is_seen_told_and_followed_by_a_new_run
+    too_much_memory_is_an_oom_kill
+    the_environment_is_whole_and_literal
+    what_does_not_listen_is_not_ready
+    sigterm_first_and_sigkill_after_the_grace
+    output_is_whole_and_in_order
+    a_new_server_takes_over
+    instances_are_apart
+    a_missing_slug_is_an_error_and_nothing_runs
+    what_runs_once_is_not_started_anew
+    words_stay_words
+    what_runs_once_has_limits
+    a_program_runs_beside_and_says_how_it_ended
+    a_program_has_the_instances_place_and_environment
+    a_program_may_do_no_more_than_the_app
+    much_data_goes_both_ways
+    a_terminal_has_a_size_and_changes_it
+    a_shell_on_a_terminal_controls_its_jobs
+    signals_reach_the_whole_group
+    a_session_let_go_leaves_nothing
+    a_session_ends_with_its_instance
+    a_session_ends_with_the_server_and_the_instance_goes_on
+    ports_of_an_instance_can_be_reached
+}
+
+struct OnKubernetes {
+    cluster: Cluster,
+    kubeconfig: PathBuf,
+    data: TempDir,
+    kubernetes: Option<Arc<Kubernetes>>,
+    slugs: Arc<Served>,
+    log: Arc<Mutex<Vec<LogLine>>>,
+}
+
+impl OnKubernetes {
+    fn dir(&self) -> PathBuf {
+        self.data.path().join("kubernetes")
+    }
+
+    fn namespace(&self, app: &str) -> String {
+        format!("{}-{app}", unique(self.data.path()))
+    }
+
+    async fn start(&mut self) {
+        let config = KubernetesConfig {
+            kubeconfig: Some(self.kubeconfig.clone()),
+            context: None,
+            dir: self.dir(),
+            namespace_prefix: format!("{}-", unique(self.data.path())),
+            images: [("debian-12", image()), ("missing", "localhost/no-such-image:1".to_owned())]
+                .map(|(stack, image)| (Stack::parse(stack).unwrap(), image))
+                .into(),
+            grace: Duration::from_secs(30),
+            visitors: vec![self.slugs.address.ip()],
+        };
+        let started = Kubernetes::start(config, self.slugs.clone(), collect(8, self.log.clone())).await;
+        self.kubernetes = Some(started.unwrap());
+    }
+}
+
+/// A name that no other test's apps have.
+fn unique(folder: &Path) -> String {
+    use sha2::Digest as _;
+    format!("t{}", hex::encode(&sha2::Sha256::digest(folder.as_os_str().as_encoded_bytes())[..4]))
+}
+
+impl Stage for OnKubernetes {
+    fn is_there() -> bool {
+        Cluster::find().is_some()
+    }
+
+    async fn begin() -> Self {
+        let cluster = Cluster::find().expect("a cluster");
+        let data = TempDir::new().unwrap();
+        let slugs = Arc::new(Served::begin(data.path().join("slugs"), &cluster).await);
+        let kubeconfig = cluster.kubeconfig.clone();
+        let mut stage = Self { cluster, kubeconfig, data, kubernetes: None, slugs, log: Arc::default() };
+        stage.start().await;
+        stage
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        self.kubernetes.clone().unwrap()
+    }
+
+    fn slug(&self, files: &[(&str, &str)]) -> SlugDigest {
+        self.slugs.folder.add(files)
+    }
+
+    fn log(&self) -> Vec<LogLine> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Nodes look about once a second, and tell the API server then.
+    fn notices_within() -> Duration {
+        Duration::from_secs(6)
+    }
+
+    /// The cluster's own back-off is told by the cluster.
+    fn back_off() -> &'static str {
+        ""
+    }
+
+    async fn restart(&mut self) {
+        self.kubernetes.take().unwrap().close().await;
+        self.start().await;
+    }
+}
+
+/// A test that failed leaves nothing behind either.
+impl Drop for OnKubernetes {
+    fn drop(&mut self) {
+        self.kubernetes = None;
+        if let Ok(text) = std::fs::read_to_string(self.dir().join(Kubernetes::IDENTITY)) {
+            self.cluster.forget(text.trim_matches('"'));
+        }
+    }
+}
+
+/// A folder of slugs, served to pods over HTTP.
+struct Served {
+    folder: Folder,
+    address: SocketAddr,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Served {
+    async fn begin(path: PathBuf, cluster: &Cluster) -> Self {
+        std::fs::create_dir(&path).unwrap();
+        let own = Kubernetes::own_address(Some(&cluster.kubeconfig), None).await.unwrap().expect("an address");
+        let listener = TcpListener::bind((own, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = path.clone();
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let served = served.clone();
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    let mut request = String::new();
+                    while stream.read_line(&mut request).await.is_ok_and(|count| count > 2) {}
+                    let digest = request.split(['/', '.']).nth(1).unwrap_or_default();
+                    let answer = match std::fs::read(served.join(digest)) {
+                        Ok(slug) => {
+                            [b"HTTP/1.0 200 OK\r\nContent-Type: application/gzip\r\n\r\n", slug.as_slice()].concat()
+                        }
+                        Err(_) => b"HTTP/1.0 404 Not Found\r\n\r\n".to_vec(),
+                    };
+                    let _ = stream.write_all(&answer).await;
+                });
+            }
+        });
+        Self { folder: Folder(path), address, _serving: AbortOnDropHandle::new(serving) }
+    }
+}
+
+#[async_trait]
+impl SlugAddresses for Served {
+    async fn address(&self, digest: &SlugDigest, _: Duration) -> Result<String, RuntimeError> {
+        match self.folder.0.join(digest.as_str()).exists() {
+            true => Ok(format!("http://{}/{digest}.tar.gz", self.address)),
+            false => Err(RuntimeError::SlugMissing(digest.to_string())),
+        }
+    }
+}
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The cluster's own words, while it is still tried, and without anybody asking.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_started_says_why() {
+    if !OnKubernetes::is_there() {
+        return;
+    }
+    let stage = OnKubernetes::begin().await;
+    let runtime = stage.runtime();
+    let mut large = web(&stage, "large");
+    large.size = Size::from_milli(900_000);
+    runtime.apply(&large).await.unwrap();
+    let says = |needle: &'static str| {
+        move |all: &[Instance]| all.iter().any(|one| one.trouble.as_ref().is_some_and(|text| text.contains(needle)))
+    };
+    until(&runtime, "unschedulable", says("Insufficient memory")).await;
+    runtime.remove(&large.id, GRACE).await.unwrap();
+
+    let mut lost = web(&stage, "lost");
+    lost.stack = Stack::parse("missing").unwrap();
+    runtime.apply(&lost).await.unwrap();
+    let failed = |all: &[Instance]| all.iter().any(|one| one.last_exit.as_ref().is_some_and(|exit| exit.code == 126));
+    let all = until(&runtime, "given up", failed).await;
+    assert!(says("no-such-image")(&all), "{all:?}");
+    logged(&stage, "web.1 cannot be started").await;
+    runtime.remove(&lost.id, GRACE).await.unwrap();
+
+    let mut deaf = web(&stage, "deaf");
+    deaf.command = "sleep 1000".to_owned();
+    runtime.apply(&deaf).await.unwrap();
+    until(&runtime, "a probe that fails", says("Readiness probe failed")).await;
+    runtime.remove(&deaf.id, GRACE).await.unwrap();
+}
+
+/// As libcluster asks, with what is in the pod.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_are_told_of_their_peers_and_of_no_others() {
+    if !OnKubernetes::is_there() {
+        return;
+    }
+    const ASK: &str = r#"python3 - <<'END'
+import json, os, ssl, urllib.error, urllib.request
+at = "/var/run/secrets/kubernetes.io/serviceaccount/"
+own = open(at + "namespace").read()
+host = os.environ["KUBERNETES_SERVICE_HOST"] + ":" + os.environ["KUBERNETES_SERVICE_PORT"]
+def ask(path):
+    request = urllib.request.Request("https://" + host + path, headers={"Authorization": "Bearer " + open(at + "token").read()})
+    try:
+        return json.load(urllib.request.urlopen(request, context=ssl.create_default_context(cafile=at + "ca.crt")))
+    except urllib.error.HTTPError as error:
+        return error.code
+found = ask(f"/api/v1/namespaces/{own}/endpoints?labelSelector=repo=shop")
+print(sorted(one["ip"] for item in found["items"] for subset in item.get("subsets", []) for one in subset.get("addresses", [])))
+found = ask(f"/api/v1/namespaces/{own}/pods?labelSelector=repo=shop")
+print(len(found["items"]))
+for path in ["/api/v1/namespaces/default/pods", f"/api/v1/namespaces/{own}/secrets", "/api/v1/nodes"]:
+    print(ask(path))
+END"#;
+    let stage = OnKubernetes::begin().await;
+    let (runtime, mut web) = (stage.runtime(), web(&stage, "shop"));
+    web.replicas = 2;
+    runtime.apply(&web).await.unwrap();
+    let all = until(&runtime, "both ready", ready(2)).await;
+    let mut ips: Vec<_> = all.iter().map(|one| format!("'{}'", one.address.unwrap().ip())).collect();
+    ips.sort();
+    let expected = format!("[{}]\n2\n403\n403\n403\n", ips.join(", "));
+    // The cluster's own lists follow its pods by moments.
+    let begun = std::time::Instant::now();
+    loop {
+        let said = inside(&all[0], ASK).await;
+        if said == expected {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{said} instead of {expected}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_is_deleted_comes_back() {
+    if !OnKubernetes::is_there() {
+        return;
+    }
+    let stage = OnKubernetes::begin().await;
+    let (runtime, web) = (stage.runtime(), web(&stage, "shop"));
+    runtime.apply(&web).await.unwrap();
+    let before = until(&runtime, "one ready", ready(1)).await.remove(0);
+    let mut events = runtime.watch();
+    let deleted =
+        stage.cluster.kubectl(&["delete", "pod", &before.name, "-n", &stage.namespace("shop"), "--wait=false"]);
+    assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
+    let after = until(&runtime, "another", |all| ready(1)(all) && all[0].name != before.name).await.remove(0);
+    assert_eq!((after.index, &after.workload), (before.index, &before.workload));
+    let gone = |event: &InstanceEvent| matches!(event, InstanceEvent::Gone(one) if one.name == before.name);
+    assert!(std::iter::from_fn(|| events.try_recv().ok()).any(|event| gone(&event)));
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
+
+/// A server that may do what `config/kubernetes/rbac.yaml` says, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_are_described_are_enough() {
+    if !OnKubernetes::is_there() {
+        return;
+    }
+    let mut stage = OnKubernetes::begin().await;
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kubernetes/rbac.yaml");
+    let applied = stage.cluster.kubectl(&["apply", "-f", rules.to_str().unwrap()]);
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    stage.kubernetes.take().unwrap().close().await;
+    stage.kubeconfig = stage.cluster.as_account(stage.data.path(), "gigalixir", "gigalixir");
+    stage.start().await;
+    let (runtime, mut web) = (stage.runtime(), web(&stage, "shop"));
+    web.replicas = 2;
+    runtime.apply(&web).await.unwrap();
+    let one = until(&runtime, "both ready", ready(2)).await.remove(0);
+    logged(&stage, "listening").await;
+    let command = Command { argv: vec!["true".to_owned()], ..Command::default() };
+    let ended = runtime.exec(&one.name, command).await.unwrap().ended.await.unwrap();
+    assert_eq!(ended.code(), 0);
+    web.replicas = 1;
+    runtime.apply(&web).await.unwrap();
+    until(&runtime, "one", ready(1)).await;
+    let job = job("shop", stage.slug(&[]), &["true"], GRACE);
+    runtime.apply(&job).await.unwrap();
+    until(&runtime, "its end", |all| all.iter().any(|one| one.state == InstanceState::Ended)).await;
+    runtime.remove(&job.id, GRACE).await.unwrap();
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
