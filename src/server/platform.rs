@@ -91,7 +91,6 @@ struct Rooms {
     directory: Option<cluster::Directory>,
     nodes: Nodes,
     plans: Plans,
-    sandbox: Arc<dyn Sandbox>,
 }
 
 impl Platform {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::server::beam::Term;
 use crate::server::builder::{Bounds, Ending, Folder, Job, Sandbox};
-use crate::server::domain::UpgradePlan;
+use crate::server::domain::{Stack, UpgradePlan};
 use crate::server::progress::Progress;
 use crate::server::runtime::RuntimeError;
 use crate::server::store::StoreError;
@@ -78,9 +78,15 @@ impl Planner {
         &self.version
     }
 
-    /// How the release in the archive `old` becomes the one in `new`. `own` are the project's own applications: others
+    /// How the release in the archive `old` becomes the one in `new`, both made for `stack`. `own` are the project's own applications: others
     /// are dependencies, whose processes nobody but their authors knows.
-    pub async fn plan(&self, old: &Path, new: &Path, own: &str, progress: &Progress) -> Result<UpgradePlan, PlanError> {
+    pub async fn plan(
+        &self,
+        stack: &Stack,
+        (old, new): (&Path, &Path),
+        own: &str,
+        progress: &Progress,
+    ) -> Result<UpgradePlan, PlanError> {
         let workspace = tempfile::tempdir_in(&self.dir)?;
         let result = workspace.path().join("result");
         fs::create_dir(workspace.path().join("tmp"))?;
@@ -88,7 +94,7 @@ impl Planner {
         let (ear, heard) = ear();
         let silent = Progress::silent().overheard(ear);
         let ending = tokio::select! {
-            ending = self.sandbox.run(self.job(workspace.path(), old, new, own), &silent) => ending,
+            ending = self.sandbox.run(self.job(stack, workspace.path(), (old, new), own), &silent) => ending,
             () = progress.cancelled().cancelled() => return Err(PlanError::Cancelled),
         };
         match ending.map_err(PlanError::Failed)? {
@@ -108,7 +114,7 @@ impl Planner {
         plan
     }
 
-    fn job(&self, workspace: &Path, old: &Path, new: &Path, own: &str) -> Job {
+    fn job(&self, stack: &Stack, workspace: &Path, (old, new): (&Path, &Path), own: &str) -> Job {
         let folder =
             |host: &Path, inside: &str, writable| Folder { host: host.to_owned(), inside: inside.to_owned(), writable };
         let env = [
@@ -120,6 +126,7 @@ impl Planner {
         ];
         Job {
             name: format!("plan-{}", Uuid::new_v4().simple()),
+            stack: stack.clone(),
             program: "/tmp/plan/plan".to_owned(),
             args: vec![own.to_owned()],
             env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),

@@ -32,7 +32,7 @@ impl Plans {
             return Ok(plan);
         }
         let (before, after) = (self.slugs.local_path(&from).await?, self.slugs.local_path(&to).await?);
-        let plan = self.planner.plan(&before, &after, &own(new), progress).await?;
+        let plan = self.planner.plan(&new.stack, (&before, &after), &own(new), progress).await?;
         self.store.keep_upgrade_plan(from, to, tool, plan.clone()).await?;
         Ok(plan)
     }

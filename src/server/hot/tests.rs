@@ -7,8 +7,12 @@ use std::sync::{Arc, OnceLock};
 
 use super::*;
 use crate::server::builder::BubblewrapSandbox;
-use crate::server::domain::UpgradePlan;
+use crate::server::domain::{Stack, UpgradePlan};
 use crate::server::progress::Progress;
+
+fn stack() -> Stack {
+    Stack::parse("debian-12").unwrap()
+}
 
 /// The example, with a dependency in its tree, and the releases made of it.
 struct Bench {
@@ -134,7 +138,7 @@ async fn plan(old: &Made, new: &Made) -> UpgradePlan {
     let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap());
     let dir = folder.path().join(uuid::Uuid::new_v4().to_string());
     let planner = Planner::open(dir, Arc::new(BubblewrapSandbox::new(None))).unwrap();
-    planner.plan(&old.archive(), &new.archive(), "tally", &Progress::silent()).await.unwrap()
+    planner.plan(&stack(), (&old.archive(), &new.archive()), "tally", &Progress::silent()).await.unwrap()
 }
 
 /// The kinds of the refusals, and all they say.
@@ -225,26 +229,42 @@ async fn what_the_release_changes_and_a_node_cannot() {
         copied
     };
     for (file, text) in [("vm.args", "+K true\n"), ("env.sh", "export A=b\n"), ("runtime.exs", "import Config\n")] {
-        let new = changed(&|made| drop(made.write(&format!("releases/0.2.0/{file}"), text)));
+        let new = changed(&|made| {
+            made.write(&format!("releases/0.2.0/{file}"), text);
+        });
         is_refused(&plan(&one, &new).await, "boot_file", &format!("{file} has changed"));
     }
     let erts = fs::read_to_string(two.root().join("releases/start_erl.data")).unwrap();
     let erts = erts.split(' ').next().unwrap();
-    let new = changed(&|made| drop(made.edit("releases/start_erl.data", erts, "99.9")));
+    let new = changed(&|made| {
+        made.edit("releases/start_erl.data", erts, "99.9");
+    });
     is_refused(&plan(&one, &new).await, "erts", "to 99.9");
 
-    let native = changed(&|made| drop(made.write("lib/tally-0.2.0/priv/fast.so", "code")));
+    let native = changed(&|made| {
+        made.write("lib/tally-0.2.0/priv/fast.so", "code");
+    });
     is_refused(&plan(&one, &native).await, "native", "fast.so");
 
-    let config = changed(&|made| drop(made.write("releases/0.2.0/sys.config", "[{tally,[{greeting,<<\"hi\">>}]}].\n")));
+    let config = changed(&|made| {
+        made.write("releases/0.2.0/sys.config", "[{tally,[{greeting,<<\"hi\">>}]}].\n");
+    });
     is_refused(&plan(&one, &config).await, "environment", "the configuration of tally has changed (greeting)");
 
     let appup = "{\"0.2.0\", [{\"0.1.0\", [restart_new_emulator]}], [{\"0.1.0\", []}]}.\n";
-    let restart = changed(&|made| drop(made.write("lib/tally-0.2.0/ebin/tally.appup", appup)));
+    let restart = changed(&|made| {
+        made.write("lib/tally-0.2.0/ebin/tally.appup", appup);
+    });
     is_refused(&plan(&one, &restart).await, "appup", "has to start anew");
 
     let appup = "{\"0.2.0\", [{\"0.1.0\", [{load_module, 'Elixir.Tally.Counter'}]}], []}.\n";
-    let own = plan(&one, &changed(&|made| drop(made.write("lib/tally-0.2.0/ebin/tally.appup", appup)))).await;
+    let own = plan(
+        &one,
+        &changed(&|made| {
+            made.write("lib/tally-0.2.0/ebin/tally.appup", appup);
+        }),
+    )
+    .await;
     assert_eq!(refused(&own), (Vec::new(), String::new()));
     assert_eq!(own.apps[0].appup, "own", "the project's own appup is preferred");
     assert!(!own.scripts.clone().unwrap().undoable && own.reversed().is_none(), "it knows no way back");
@@ -286,6 +306,7 @@ async fn what_is_no_release_is_said() {
     fs::create_dir(two.path().join("release")).unwrap();
     let dir = bench.folder.path().join("planner");
     let planner = Planner::open(dir, Arc::new(BubblewrapSandbox::new(None))).unwrap();
-    let said = planner.plan(&one.archive(), &Made(two).archive(), "tally", &Progress::silent()).await.unwrap_err();
+    let said =
+        planner.plan(&stack(), (&one.archive(), &Made(two).archive()), "tally", &Progress::silent()).await.unwrap_err();
     assert!(said.to_string().contains("the new code is no mix release"), "{said}");
 }

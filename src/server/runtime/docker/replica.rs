@@ -19,7 +19,6 @@ use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceSta
 use crate::server::runtime::RuntimeError;
 use crate::server::runtime::files as disk;
 use crate::server::runtime::passage::Passage;
-use crate::server::runtime::spec as runtime_spec;
 use crate::server::runtime::standing::Standing;
 use crate::server::runtime::stop::{self, Stop};
 
@@ -146,8 +145,7 @@ impl Replica {
 
     fn inside(&self) -> Inside {
         let Instance { name, index, .. } = &self.standing.instance;
-        let place = runtime_spec::Place { name, index: *index, ip: &self.lease.address.to_string(), port: PORT };
-        Inside::of(&self.workload, &place, self.shared.directory.as_ref())
+        Inside::of(&self.workload, (name, *index), self.lease.address.into(), self.shared.directory.as_ref())
     }
 
     fn body(&self, inside: &Inside) -> Result<bollard::models::ContainerCreateBody, RuntimeError> {

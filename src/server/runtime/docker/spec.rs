@@ -68,11 +68,17 @@ pub(super) struct Inside {
 }
 
 impl Inside {
-    pub(super) fn of(workload: &Workload, place: &Place<'_>, directory: Option<&Directory>) -> Self {
-        let mut wished = erlang::environment(&workload.env, place.ip, EPMD_PORT, NODE_PORT);
+    pub(super) fn of(
+        workload: &Workload,
+        (name, index): (&str, u32),
+        address: IpAddr,
+        directory: Option<&Directory>,
+    ) -> Self {
+        let mut wished = erlang::environment(&workload.env, address, EPMD_PORT, NODE_PORT);
         let membership = directory.map(|directory| directory.membership(&workload.id.app, &mut wished));
-        let env = spec::environment(&Workload { env: wished, ..workload.clone() }, place);
-        Self { env, membership, address: place.ip }
+        let place = Place { name, index, ip: &address.to_string(), port: PORT };
+        let env = spec::environment(&Workload { env: wished, ..workload.clone() }, &place);
+        Self { env, membership, address }
     }
 
     /// Folders, and the files in each: name and text.

@@ -14,7 +14,7 @@ use super::super::RuntimeError;
 use super::super::erlang;
 use super::super::generations::Order;
 use super::super::spec::{self, Place};
-use super::folder::{self, SLUG, SPEC, STOPPING, Spec, WORKLOAD};
+use super::folder::{self, SPEC, STOPPING, Spec, WORKLOAD};
 use super::link;
 use super::replica::Replica;
 use super::shared::Shared;

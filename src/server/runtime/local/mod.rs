@@ -218,7 +218,7 @@ impl Runtime for Local {
         let dir = self.folder_of(instance)?;
         let failed = |source| RuntimeError::Io { context: format!("connecting to port {port} of {instance}"), source };
         let spec: folder::Spec = folder::read_json(&dir.join(folder::SPEC)).map_err(failed)?;
-        let port = erlang::own_port(&spec.env, port);
+        let port = super::erlang::own_port(&spec.env, port);
         let hosts = [spec.ip(), IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let addresses = hosts.map(|host| SocketAddr::new(host, port));
         let stream = TcpStream::connect(addresses.as_slice()).await.map_err(failed)?;
