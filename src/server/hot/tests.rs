@@ -89,16 +89,14 @@ impl Made {
         Self(made)
     }
 
-    fn edit(&self, file: &str, from: &str, to: &str) -> &Self {
+    fn edit(&self, file: &str, from: &str, to: &str) {
         edit(&self.root().join(file), from, to);
-        self
     }
 
-    fn write(&self, file: &str, text: &str) -> &Self {
+    fn write(&self, file: &str, text: &str) {
         let path = self.root().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
-        self
     }
 
     fn archive(&self) -> PathBuf {
@@ -229,42 +227,26 @@ async fn what_the_release_changes_and_a_node_cannot() {
         copied
     };
     for (file, text) in [("vm.args", "+K true\n"), ("env.sh", "export A=b\n"), ("runtime.exs", "import Config\n")] {
-        let new = changed(&|made| {
-            made.write(&format!("releases/0.2.0/{file}"), text);
-        });
+        let new = changed(&|made| made.write(&format!("releases/0.2.0/{file}"), text));
         is_refused(&plan(&one, &new).await, "boot_file", &format!("{file} has changed"));
     }
     let erts = fs::read_to_string(two.root().join("releases/start_erl.data")).unwrap();
     let erts = erts.split(' ').next().unwrap();
-    let new = changed(&|made| {
-        made.edit("releases/start_erl.data", erts, "99.9");
-    });
+    let new = changed(&|made| made.edit("releases/start_erl.data", erts, "99.9"));
     is_refused(&plan(&one, &new).await, "erts", "to 99.9");
 
-    let native = changed(&|made| {
-        made.write("lib/tally-0.2.0/priv/fast.so", "code");
-    });
+    let native = changed(&|made| made.write("lib/tally-0.2.0/priv/fast.so", "code"));
     is_refused(&plan(&one, &native).await, "native", "fast.so");
 
-    let config = changed(&|made| {
-        made.write("releases/0.2.0/sys.config", "[{tally,[{greeting,<<\"hi\">>}]}].\n");
-    });
+    let config = changed(&|made| made.write("releases/0.2.0/sys.config", "[{tally,[{greeting,<<\"hi\">>}]}].\n"));
     is_refused(&plan(&one, &config).await, "environment", "the configuration of tally has changed (greeting)");
 
     let appup = "{\"0.2.0\", [{\"0.1.0\", [restart_new_emulator]}], [{\"0.1.0\", []}]}.\n";
-    let restart = changed(&|made| {
-        made.write("lib/tally-0.2.0/ebin/tally.appup", appup);
-    });
+    let restart = changed(&|made| made.write("lib/tally-0.2.0/ebin/tally.appup", appup));
     is_refused(&plan(&one, &restart).await, "appup", "has to start anew");
 
     let appup = "{\"0.2.0\", [{\"0.1.0\", [{load_module, 'Elixir.Tally.Counter'}]}], []}.\n";
-    let own = plan(
-        &one,
-        &changed(&|made| {
-            made.write("lib/tally-0.2.0/ebin/tally.appup", appup);
-        }),
-    )
-    .await;
+    let own = plan(&one, &changed(&|made| made.write("lib/tally-0.2.0/ebin/tally.appup", appup))).await;
     assert_eq!(refused(&own), (Vec::new(), String::new()));
     assert_eq!(own.apps[0].appup, "own", "the project's own appup is preferred");
     assert!(!own.scripts.clone().unwrap().undoable && own.reversed().is_none(), "it knows no way back");
