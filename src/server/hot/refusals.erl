@@ -44,7 +44,7 @@ protocols(#{consolidated := Old}, #{consolidated := New}) ->
 %% An application that says nothing of changes (`config_change/3`) may have read its configuration when it started.
 environments(Old, New) ->
     [refusal(environment, {"the configuration of ~ts has changed (~ts), and it has no config_change/3 to be told of it",
-                           [App, names(Changed ++ Removed)]},
+                           [App, names([Key || {Key, _} <- Changed] ++ Removed)]},
              {"define config_change/3 in the application module of ~ts, or ~ts", [App, restart()]})
      || {App, Changed, Removed} <- gigalixir_plan:environment(Old, New),
         not gigalixir_plan:takes_config(App, New)].

@@ -319,8 +319,12 @@ async fn check(platform: &Platform, asker: Asker, (method, path, body, whom): (&
         true => path.replace("{job}", &newest_job(platform).await),
         false => path,
     };
-    let path =
-        path.replace("{schedule}", "x").replace("{which}", "1").replace("{canary}", "dell").replace(['{', '}'], "");
+    let path = path
+        .replace("{schedule}", "x")
+        .replace("{which}", "1")
+        .replace("{to}", "1")
+        .replace("{canary}", "dell")
+        .replace(['{', '}'], "");
     let path = path.replace("/logs", "/logs?follow=False").replace("/tunnel", "/tunnel?port=4000");
     let body = match body.get("drain_id") {
         Some(_) => json!({"drain_id": newest_drain(platform).await}),
