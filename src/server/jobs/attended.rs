@@ -26,14 +26,14 @@ impl Jobs {
             loop {
                 let present = self.present(&id).await?;
                 if let Some(ready) = present.filter(|instance| instance.state == InstanceState::Ready) {
-                    return Ok(ready);
+                    return Ok::<_, RuntimeError>(ready);
                 }
                 next(&mut events, &id).await;
             }
         };
         tokio::select! {
             ended = self.ended(job.app, job.id) => ended.map(|_| None),
-            ready = ready => ready.map(Some).map_err(|error: RuntimeError| JobError::Runtime(error)),
+            ready = ready => ready.map(Some).map_err(JobError::Runtime),
         }
     }
 
