@@ -60,8 +60,14 @@ def timed(change):
 
 def peer(namespace):
     """An equal Deployment that is nobody's but kubectl's, and its Service."""
-    ours = json.loads(kubectl("get", "deployments", "-n", namespace, "-o", "json"))["items"][0]
-    spec, labels = ours["spec"], {"bench": "peer"}
+    ours = json.loads(kubectl("get", "deployments", "-n", namespace, "-o", "json"))["items"][-1]
+    workload = ours["metadata"]["labels"]["gigalixir.workload"]
+    # Of its own, for ours go with their generation.
+    for name in (workload, workload + "-slug"):
+        secret = json.loads(kubectl("get", "secret", name, "-n", namespace, "-o", "json"))
+        secret["metadata"] = {"name": name.replace(workload, "peer")}
+        kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(secret))
+    spec, labels = json.loads(json.dumps(ours["spec"]).replace(f'"{workload}', '"peer')), {"bench": "peer"}
     spec["selector"] = {"matchLabels": labels}
     spec["template"]["metadata"] = {"labels": labels}
     del spec["template"]["spec"]["topologySpreadConstraints"]
@@ -70,7 +76,7 @@ def peer(namespace):
                "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 4000, "protocol": "TCP"}]}}
     for one in (deployment, service):
         kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(one))
-    kubectl("rollout", "status", "deployment/peer", "-n", namespace)
+    kubectl("rollout", "status", "deployment/peer", "-n", namespace, "--timeout=120s")
     return kubectl("get", "service", "peer", "-n", namespace, "-o", "jsonpath={.spec.clusterIP}") + ":80"
 
 
@@ -100,7 +106,7 @@ def config_change(binary):
 
         def change(number):
             kubectl("set", "env", "deployment/peer", f"NUMBER={number}", "-n", namespace)
-            kubectl("rollout", "status", "deployment/peer", "-n", namespace)
+            kubectl("rollout", "status", "deployment/peer", "-n", namespace, "--timeout=120s")
 
         theirs = timed(change)
         theirs_failed = visitors.stop()
