@@ -33,7 +33,7 @@ class Peer:
         folders = FOLDERS.replace("/tmp/", self.folder + "/")
         text = PEER % {"folder": self.folder, "folders": folders, "upstream": upstream, "port": self.port, "tls": self.tls, "headers": headers}
         open(self.folder + "/conf", "w").write(text)
-        self.process = subprocess.Popen(["nginx", "-c", self.folder + "/conf"], stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(["/usr/sbin/nginx", "-c", self.folder + "/conf"], stderr=subprocess.DEVNULL)
         time.sleep(1)
         self.pid = int(subprocess.check_output(["pgrep", "-P", str(self.process.pid)]).split()[0])
 
@@ -46,7 +46,7 @@ class Peer:
 def nginx_app(platform):
     """Deploys it; where the app listens."""
     folder = tempfile.mkdtemp(dir=platform.folder)
-    open(folder + "/Procfile", "w").write('web: sed "s|PORT|$PORT|; s|FOLDER|$PWD|" nginx.conf >/tmp/nginx.conf && exec nginx -c /tmp/nginx.conf\n')
+    open(folder + "/Procfile", "w").write('web: sed "s|PORT|$PORT|; s|FOLDER|$PWD|" nginx.conf >/tmp/nginx.conf && exec /usr/sbin/nginx -c /tmp/nginx.conf\n')
     open(folder + "/nginx.conf", "w").write(UPSTREAM)
     for name, size in [("1k", 1024), ("100k", 102400)]:
         open(f"{folder}/{name}", "w").write("x" * size)
