@@ -18,7 +18,6 @@ mod cluster;
 mod crash;
 mod deploys;
 mod docker;
-mod docker_down;
 mod drains;
 mod examples;
 mod front;

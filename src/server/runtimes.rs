@@ -160,7 +160,7 @@ fn offered(
         return Ok(Offered::machine(machine));
     }
     if builds_in_docker && runtime == RuntimeChoice::Docker {
-        let newest = stacks.keys().filter(|stack| stack.as_str().starts_with("gigalixir-")).next_back();
+        let newest = stacks.keys().rfind(|stack| stack.as_str().starts_with("gigalixir-"));
         let default = if stacks.contains_key(&machine) { Some(&machine) } else { newest.or(stacks.keys().next()) };
         let default = default.context("there is no stack: describe one in a file of `docker.stacks_dir`")?.clone();
         return Ok(Offered {
