@@ -58,14 +58,15 @@ fn every_operation_answers_as_described() {
     let gone = json!({ "email": BEN, "current_password": PASSWORD });
     story.wire.ask(Some((BEN, &ben)), "DELETE", "/api/users/destroy", gone).data(200);
 
-    // What a replica, an ingress or a WebSocket's client alone gets, and what only an Erlang node or a mailed link answers,
-    // has tests of its own.
+    // What a replica, an ingress or a WebSocket's client alone gets, and what only an Erlang node, a mix release or a mailed
+    // link answers, has tests of its own.
     let unreached = [
         ("GET", "/api/apps/{app}/exec"),
         ("GET", "/api/apps/{app}/tunnel"),
         ("GET", "/api/apps/{app}/run"),
         ("GET", "/api/apps/{app}/observer"),
         ("GET", "/api/apps/{app}/observer/node"),
+        ("GET", "/api/apps/{app}/releases/{which}/upgrade-plan/{to}"),
         ("GET", "/api/apps/{app}/host_indexes/{host}/assign"),
         ("GET", "/api/apps/{app}/releases/current"),
         ("GET", "/api/apps/{app}/ssh_keys"),
@@ -158,6 +159,12 @@ fn apps_and_their_fronts(story: &Story) {
     story.ada("GET", "/api/apps/hill/canaries", json!(null)).data(200);
     story.ada("DELETE", "/api/apps/hill/canaries/dale", json!(null)).data(200);
     story.ada("PUT", "/api/apps/hill/maintenance", json!({ "enable": true })).data(200);
+    story.ada("PUT", "/api/apps/hill/maintenance/page", json!({ "html": "<p>Back soon.</p>" })).data(200);
+    story.ada("GET", "/api/apps/hill/maintenance/page", json!(null)).data(200);
+    let rules = json!({ "max_connections": 5, "canonical": "apex", "access_log": true });
+    story.ada("PATCH", "/api/apps/hill/router", rules).data(200);
+    story.ada("GET", "/api/apps/hill/router", json!(null)).data(200);
+    assert_eq!(story.ada("GET", "/metrics", json!(null)).status, 200);
     story.ada("POST", "/api/apps/hill/permissions", json!({ "email": BEN })).data(201);
     story.ada("GET", "/api/apps/hill/permissions", json!(null)).data(200);
     story.ada("DELETE", "/api/apps/hill/permissions", json!({ "email": BEN })).data(200);

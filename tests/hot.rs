@@ -36,7 +36,10 @@ impl Tally {
     }
 
     fn wait_for(&self, replicas: u32) {
-        wait_until("the replicas are ready", LONG, || self.json(&["ps", "--json"])["replicas_running"] == replicas);
+        wait_until("the replicas are ready, and no other is left", LONG, || {
+            let status = self.json(&["ps", "--json"]);
+            status["replicas_running"] == replicas && self.versions().len() == replicas as usize
+        });
     }
 
     fn json(&self, args: &[&str]) -> Value {

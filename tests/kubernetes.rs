@@ -79,7 +79,7 @@ fn from_a_push_to_a_rollback() {
         status(&ada, &project)["pods"].as_array().is_some_and(|pods| pods.len() == 1)
     });
 
-    let ran = ada.run_in(&project, &["run", "echo from a job"]).ok();
+    let ran = ada.run_in(&project, &["run", "echo", "from a job"]).ok();
     assert!(ran.contains("from a job"), "{ran}");
     let logs = ada.run_in(&project, &["logs", "--no-tail", "--num", "200"]).ok();
     assert!(logs.contains("GET /env/WORD") || logs.contains("web.1"), "{logs}");

@@ -164,10 +164,9 @@ impl Platform {
     }
 }
 
-async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms> {
-    let data = &config.data_dir;
-    let database = data.join("gigalixir.db");
-    let key = data.join("secret.key");
+/// The database, and the key to what is secret in it.
+fn open_store(data: &Path) -> anyhow::Result<(Store, Arc<Sealer>)> {
+    let (database, key) = (data.join("gigalixir.db"), data.join("secret.key"));
     // A new key would open nothing of what the old one sealed.
     if database.exists() && !key.exists() {
         bail!(
@@ -176,7 +175,12 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         );
     }
     let store = Store::open(&database).with_context(|| format!("`{}`", database.display()))?;
-    let sealer = Arc::new(Sealer::open(&key)?);
+    Ok((store, Arc::new(Sealer::open(&key)?)))
+}
+
+async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms> {
+    let data = &config.data_dir;
+    let (store, sealer) = open_store(data)?;
     let slugs = Arc::new(Slugs::open(&settings::slugs(config)?, &sealer.derive("slugs"))?);
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
     let drains = Drains::start(store.clone(), sealer.clone(), logs.clone(), settings::drains(config)).await?;

@@ -58,14 +58,14 @@ pub fn files(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static s
 }
 
 /// What else of ours is in every instance, below `/opt/gigalixir`. The first script goes by several names.
-pub const TOOLS: [(&str, &str); 5] = [
-    ("first/epmd", RUN),
+pub const TOOLS: [(&str, &str); 4] = [
     ("bin/gigalixir_run", RUN),
     ("bin/epmd", RUN),
     ("run-cmd", RUN),
     ("migrate.exs", include_str!("../../../config/migrate.exs")),
 ];
-const RUN: &str = include_str!("../../../config/gigalixir_run");
+/// The script of several names: what it does is in its name.
+pub const RUN: &str = include_str!("../../../config/gigalixir_run");
 
 /// A name for a new instance: the generation's, and five letters and digits that cannot be mistaken for each other or make
 /// a word.

@@ -2,6 +2,7 @@
 //! once: a namespace takes its time to go, and a job or a restart would have to wait for it.
 
 use std::collections::HashMap;
+use std::io::ErrorKind::NotFound;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +12,11 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::patiently;
+use super::cluster::{Cluster, patiently};
 use super::names::{self, APP};
 use super::shared::Shared;
 use super::spec::AppObjects;
@@ -26,12 +28,28 @@ const AGAIN: Duration = Duration::from_mins(10);
 /// How long a namespace stays in which nothing runs.
 const EMPTY: Duration = Duration::from_mins(10);
 
+/// Within so long after a role was made, whoever decides about rights has heard of it.
+const HEARSAY: Duration = Duration::from_secs(5);
+
 pub(super) struct Apps {
     shared: Arc<Shared>,
     prefix: String,
     visitors: Vec<IpAddr>,
     told: Mutex<HashMap<AppName, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
     closed: CancellationToken,
+}
+
+/// Binds a role that has just been made.
+async fn bind(cluster: &Cluster, bindings: &Api<RoleBinding>, binding: &Value) -> Result<(), RuntimeError> {
+    let begun = Instant::now();
+    loop {
+        match cluster.apply(bindings, binding).await {
+            Err(RuntimeError::Io { source, .. }) if source.kind() == NotFound && begun.elapsed() < HEARSAY => {
+                sleep(Duration::from_millis(100)).await;
+            }
+            other => return other.map(drop),
+        }
+    }
 }
 
 impl Apps {
@@ -66,8 +84,10 @@ impl Apps {
         let (peers, web) = (objects.peers(), objects.service());
         tokio::try_join!(
             cluster.apply(&accounts, &account),
-            cluster.apply(&roles, &role),
-            cluster.apply(&bindings, &binding),
+            async {
+                cluster.apply(&roles, &role).await?;
+                bind(cluster, &bindings, &binding).await
+            },
             cluster.apply(&maps, &scripts),
             cluster.apply(&policies, &policy),
             cluster.apply(&services, &peers),

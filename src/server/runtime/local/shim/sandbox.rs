@@ -21,6 +21,8 @@ use crate::server::runtime::spec::{self, FILES_FOLDER};
 
 /// What else a replica can run of ours.
 const TOOLS_FOLDER: &str = "tools";
+/// A replica's epmd is not on its usual port here: whoever enters finds this one before the system's (`config/session`).
+const FIRST: (&str, &str) = ("first/epmd", spec::RUN);
 const ENTRYPOINT: &str = include_str!("../../../../../config/entrypoint");
 const ENTRYPOINT_INSIDE: &str = "/run/gigalixir/entrypoint";
 /// Who a replica is inside; outside it is whoever runs the server.
@@ -82,7 +84,7 @@ fn furnish(dir: &Path, spec: &Spec, port: u16) -> io::Result<()> {
     for folder in ["bin", "first"] {
         folder::make(&dir.join(TOOLS_FOLDER).join(folder))?;
     }
-    for (name, text) in spec::TOOLS {
+    for (name, text) in spec::TOOLS.into_iter().chain([FIRST]) {
         let file = dir.join(TOOLS_FOLDER).join(name);
         fs::write(&file, text)?;
         fs::set_permissions(&file, Permissions::from_mode(0o755))?;
