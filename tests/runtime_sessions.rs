@@ -227,34 +227,42 @@ pub(crate) async fn signals_reach_the_whole_group<S: Stage>() {
     runtime.remove(&web.id, GRACE).await.unwrap();
 }
 
+/// How many of the programs that a session starts are there.
+const LEFT: &str =
+    "for one in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$one; echo; done 2>/dev/null | grep -c '^sleep 98765'";
+
+async fn nothing_is_left(one: &Instance) {
+    soon("nothing to be left", async {
+        while inside(one, LEFT).await.trim() != "0" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
 pub(crate) async fn a_session_let_go_leaves_nothing<S: Stage>() {
     let stage = S::begin().await;
     let (runtime, web) = (stage.runtime(), web(&stage, "shop"));
     let one = one(&stage, &web).await;
-    let left = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 98765'";
     let script =
         "trap '' HUP; sleep 98765 & setsid sleep 98765 & (setsid sh -c 'sleep 98765 & wait' &) ; echo begun; wait";
     for wish in [command(&["sh", "-c", script]), on_terminal(&["sh", "-c", script])] {
         let mut session = runtime.exec(&one.name, wish).await.unwrap();
         read_until(&mut session.output, "begun").await;
-        drop(session);
-        soon("nothing to be left", async {
-            while inside(&one, left).await.trim() != "1" {
+        soon("all three to be there", async {
+            while inside(&one, LEFT).await.trim() != "3" {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })
         .await;
+        drop(session);
+        nothing_is_left(&one).await;
     }
     // One that has ended takes with it what it left in the background, too.
     let session =
         runtime.exec(&one.name, command(&["sh", "-c", "sleep 98765 >/dev/null 2>&1 & exit 0"])).await.unwrap();
     assert_eq!(whole(session).await.2, Ended::Exited(0));
-    soon("nothing to be left", async {
-        while inside(&one, left).await.trim() != "1" {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await;
+    nothing_is_left(&one).await;
     runtime.remove(&web.id, GRACE).await.unwrap();
 }
 
