@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{Person, Project, Server, WebSocket, wait_until};
+use crate::harness::{Person, Place, Project, Server, WebSocket, wait_until};
 
 const LONG: Duration = Duration::from_secs(120);
 const UPGRADES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/elixir-hot/upgrades");
@@ -21,7 +21,11 @@ struct Tally {
 
 impl Tally {
     fn deployed(replicas: u32) -> Self {
-        let server = Server::start();
+        Self::at(Place::Local, replicas)
+    }
+
+    fn at(place: Place, replicas: u32) -> Self {
+        let server = place.server("");
         let ada = Person::sign_up(&server, "ada@example.com");
         let project = Project::example(&ada, "tally", "elixir-hot");
         std::fs::remove_dir_all(project.path().join("upgrades")).expect("upgrades");
@@ -135,7 +139,18 @@ impl Visitor {
 
 #[test]
 fn three_nodes_take_three_versions_and_refuse_a_bad_one() {
-    let tally = Tally::deployed(3);
+    three_nodes(Place::Local);
+}
+
+#[test]
+fn so_do_three_nodes_in_containers() {
+    if Place::Docker.is_there() {
+        three_nodes(Place::Docker);
+    }
+}
+
+fn three_nodes(place: Place) {
+    let tally = Tally::at(place, 3);
     let before = tally.versions();
     let mut visitors = tally.visitors(9);
     for visitor in &mut visitors {
