@@ -57,7 +57,7 @@ impl Deployer {
     ) -> Result<ConfigKit, DeployError> {
         let serving = self.0.fleet.serving(&app.name);
         let serving: Vec<_> = serving.into_iter().filter(|workload| workload.replicas > 0).collect();
-        let mut refusals = Vec::new();
+        let mut refusals: Vec<_> = self.would_not_last().into_iter().collect();
         let (mut program, mut nodes) = (Vec::new(), Vec::new());
         let standing = self.standing(app);
         let wished: u32 = serving.iter().map(|workload| workload.replicas).sum();

@@ -169,6 +169,10 @@ impl Runtime for Kubernetes {
         "kubernetes"
     }
 
+    fn renews(&self) -> bool {
+        false
+    }
+
     async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError> {
         self.generations.apply(workload).await
     }
