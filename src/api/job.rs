@@ -48,7 +48,7 @@ pub struct Attend {
 pub struct Job {
     /// Its number.
     pub id: i64,
-    /// `run`, `cron` or `release`.
+    /// `run`, `cron`, `release` or `flame`.
     pub kind: String,
     /// The schedule it is of.
     pub schedule: Option<String>,

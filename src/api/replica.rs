@@ -1,5 +1,5 @@
 //! What a running replica asks about its own app, signed in by the app's name and `APP_KEY`:
-//! `/api/apps/A/host_indexes/HOSTNAME/assign`, `/api/apps/A/releases/current`, `/api/apps/A/ssh_keys`.
+//! `/api/apps/A/host_indexes/HOSTNAME/assign`, `/api/apps/A/releases/current`, `/api/apps/A/ssh_keys`, `/api/apps/A/flame`.
 
 use std::collections::BTreeMap;
 
@@ -52,6 +52,31 @@ pub struct CurrentRelease {
     pub libcluster_kubernetes_selector: String,
     /// `LIBCLUSTER_KUBERNETES_NODE_BASENAME`.
     pub libcluster_kubernetes_node_basename: String,
+}
+
+/// `POST /api/apps/A/flame`: a runner of the app's own code, as the FLAME library asks for one.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Flame {
+    /// Variables over the app's config: the library's own, which tell the runner whom to report to.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// How large it is; the app's size if not given.
+    #[serde(default)]
+    pub size: Option<f64>,
+    /// How many seconds it may run.
+    #[serde(default)]
+    pub max_runtime: Option<u64>,
+}
+
+/// The answer of `POST /api/apps/A/flame`, without an envelope.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FlameRunner {
+    /// The replica's name in `ps`, its `HOSTNAME`.
+    pub instance_id: String,
+    /// The address in its node's name, which is `APP@ADDRESS`.
+    pub private_ip: String,
 }
 
 /// `GET /api/default_backend/domain`: what stands between a visitor and an app.

@@ -102,6 +102,7 @@ pub(super) fn jobs(config: &ServerConfig) -> jobs::Settings {
         release_limit: Duration::from_secs(told.release_seconds),
         at_once: told.at_once,
         queued: told.queued,
+        runners: told.runners,
         kept: told.kept,
         grace: Duration::from_secs(config.deploy.grace_seconds),
         ..jobs::Settings::new(config.domain.clone())

@@ -39,7 +39,8 @@ impl From<JobError> for ActionError {
         let text = error.to_string();
         match error {
             JobError::NoCode => Self::invalid("", text),
-            JobError::Full(_) => Self::Exhausted(text),
+            JobError::Full(_) | JobError::Crowded(_) => Self::Exhausted(text),
+            JobError::NoRunner(_) => Self::Unavailable(text),
             JobError::NotFound => Self::NotFound(text),
             JobError::Invalid(why) => Self::Invalid(why),
             JobError::Release(error) => error.into(),

@@ -1,5 +1,7 @@
 //! What a running replica may ask about its own app, and an ingress about a host. Neither is a person: the one signs in by
-//! the app's name and `APP_KEY`, the other by the operator's key. A replica may read what is here and nothing else.
+//! the app's name and `APP_KEY`, the other by the operator's key. A replica may do what is here and nothing else.
+
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -8,8 +10,9 @@ use subtle::ConstantTimeEq as _;
 use super::ActionError;
 use super::account::Credentials;
 use super::apps::Apps;
-use crate::api::replica::{CurrentRelease, DomainStatus, HostIndex};
-use crate::server::domain::{App, AppName, Hostname, Invalid, ProcessType, RouteState};
+use crate::api::replica::{CurrentRelease, DomainStatus, Flame, FlameRunner, HostIndex};
+use crate::server::domain::{App, AppName, Hostname, Invalid, ProcessType, RouteState, Size};
+use crate::server::jobs::{Runner, RunnerWish};
 use crate::server::store::StoreError;
 
 impl Apps {
@@ -68,6 +71,18 @@ impl Apps {
     /// The ssh keys of everybody who may go into the app's replicas.
     pub async fn keys_that_enter(&self, app: &App) -> Result<Vec<String>, ActionError> {
         Ok(self.rooms.store.keys_that_enter(app.id).await?)
+    }
+
+    /// Starts a runner of the app's own code; returns when it runs.
+    pub async fn flame(&self, app: &App, wish: Flame) -> Result<FlameRunner, ActionError> {
+        let wish = RunnerWish {
+            env: wish.env,
+            size: wish.size.map(Size::parse).transpose()?,
+            limit: wish.max_runtime.map(Duration::from_secs),
+        };
+        let Runner { job, instance, address } = self.rooms.jobs.runner(app, wish).await?;
+        self.rooms.logs.platform(&app.name, format!("Job {} is a runner that the app asked for", job.id));
+        Ok(FlameRunner { instance_id: instance.name, private_ip: address.to_string() })
     }
 
     /// What stands between a visitor of a host and an app, for an ingress that shows the error page.

@@ -129,6 +129,7 @@ impl Default for JobsConfig {
             release_seconds: 1800,
             at_once: 5,
             queued: 20,
+            runners: 10,
             kept: 200,
             output_kib: 1024,
             schedules: 50,

@@ -349,6 +349,8 @@ pub struct JobsConfig {
     pub at_once: usize,
     /// Jobs of one app that wait.
     pub queued: u32,
+    /// Runners of one app that there may be at a time, beside its jobs; 0 for none ever.
+    pub runners: usize,
     /// Records of ended jobs kept for each app.
     pub kept: u32,
     /// KiB of output kept for each job.

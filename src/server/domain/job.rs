@@ -58,10 +58,12 @@ pub enum JobKind {
     Cron,
     /// A deploy: the release phase.
     Release,
+    /// A replica of the app itself, which wants another of its kind to send work to (FLAME).
+    Flame,
 }
 
 impl JobKind {
-    const ALL: [Self; 3] = [Self::Run, Self::Cron, Self::Release];
+    const ALL: [Self; 4] = [Self::Run, Self::Cron, Self::Release, Self::Flame];
 
     /// As stored, on the wire, and as the process type of its replica.
     pub fn as_str(self) -> &'static str {
@@ -69,6 +71,7 @@ impl JobKind {
             Self::Run => "run",
             Self::Cron => "cron",
             Self::Release => "release",
+            Self::Flame => "flame",
         }
     }
 
@@ -242,6 +245,7 @@ impl From<JobKind> for ProcessType {
             JobKind::Run => Self::run(),
             JobKind::Cron => Self::cron(),
             JobKind::Release => Self::release(),
+            JobKind::Flame => Self::flame(),
         }
     }
 }

@@ -141,6 +141,11 @@ impl ProcessType {
         Self("cron".into())
     }
 
+    /// `flame`: what runners are called that an app asks for by itself.
+    pub fn flame() -> Self {
+        Self("flame".into())
+    }
+
     /// Whether visitors are routed to it.
     pub fn is_web(&self) -> bool {
         self.as_str() == "web"

@@ -46,6 +46,22 @@ impl<T: ToSchema, const STATUS: u16> Told for Success<T, STATUS> {
     }
 }
 
+/// `T` as it is, without an envelope.
+#[derive(Debug)]
+pub struct Bare<T, const STATUS: u16 = 200>(pub T);
+
+impl<T: Serialize, const STATUS: u16> IntoResponse for Bare<T, STATUS> {
+    fn into_response(self) -> Response {
+        (StatusCode::from_u16(STATUS).unwrap_or_default(), Json(self.0)).into_response()
+    }
+}
+
+impl<T: ToSchema, const STATUS: u16> Told for Bare<T, STATUS> {
+    fn describe(sheet: &mut Sheet) {
+        sheet.bare::<T>(STATUS);
+    }
+}
+
 /// One of two answers.
 #[derive(Debug)]
 pub enum Either<A, B> {

@@ -40,7 +40,7 @@ pub(super) fn routes() -> Routes<Doors> {
 
 /// The answer of what only refuses: there is none.
 #[derive(Debug)]
-pub(super) enum Nothing {}
+enum Nothing {}
 
 impl IntoResponse for Nothing {
     fn into_response(self) -> Response {
@@ -54,7 +54,7 @@ impl Told for Nothing {
     }
 }
 
-pub(super) fn not_offered(text: &str) -> Result<Nothing, HttpError> {
+fn not_offered(text: &str) -> Result<Nothing, HttpError> {
     Err(HttpError::new(StatusCode::NOT_FOUND, "", text))
 }
 

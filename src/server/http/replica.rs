@@ -10,13 +10,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Doors;
-use super::answer::{Answer, ok};
+use super::answer::{Answer, Bare, ok};
 use super::auth::{SignedIn, basic};
 use super::error::HttpError;
-use super::extract::{Parameters, Segments};
-use super::not_offered::{Nothing, not_offered};
+use super::extract::{JsonBody, Parameters, Segments};
 use super::routes::{APP_KEY, INGRESS_KEY, Part, Routes, Sheet};
-use crate::api::replica::{CurrentRelease, DomainStatus, HostIndex};
+use crate::api::replica::{CurrentRelease, DomainStatus, Flame, FlameRunner, HostIndex};
 use crate::server::actions::account::{Accounts, Credentials};
 use crate::server::actions::apps::Apps;
 use crate::server::domain::{App, User};
@@ -26,7 +25,7 @@ pub(super) fn routes() -> Routes<Doors> {
         .get("/api/apps/{app}/host_indexes/{host}/assign", host_index, "tells a replica its index")
         .get("/api/apps/{app}/releases/current", current_release, "tells a replica all that its app needs to run")
         .get("/api/apps/{app}/ssh_keys", ssh_keys, "tells a replica whose ssh keys open it")
-        .post("/api/apps/{app}/flame", flame, "is always refused: FLAME runners are not offered")
+        .post("/api/apps/{app}/flame", flame, "starts a runner of the app's own code")
         .get("/api/default_backend/domain", domain, "tells an ingress what stands between a host and its app")
 }
 
@@ -118,9 +117,13 @@ async fn ssh_keys(State(apps): State<Arc<Apps>>, Replica(app): Replica) -> Answe
     ok(apps.keys_that_enter(&app).await?)
 }
 
-/// A status that FLAME's client does not try again at.
-async fn flame(Replica(_): Replica) -> Result<Nothing, HttpError> {
-    not_offered("this platform offers no FLAME runners: scale a process type up instead")
+/// FLAME's client tries again at 409, 412, 422 and 429.
+async fn flame(
+    State(apps): State<Arc<Apps>>,
+    Replica(app): Replica,
+    JsonBody(wish): JsonBody<Flame>,
+) -> Result<Bare<FlameRunner, 201>, HttpError> {
+    Ok(Bare(apps.flame(&app, wish).await?))
 }
 
 /// The query of `GET /api/default_backend/domain`.

@@ -60,14 +60,21 @@ impl Jobs {
         });
     }
 
-    /// A release phase is never kept waiting.
+    /// A release phase is never kept waiting; runners do not stand in the way of what people and schedules ask for.
     fn may_start(&self, job: &OpenJob, running: &[&OpenJob]) -> bool {
-        if job.job.kind == JobKind::Release {
-            return true;
-        }
-        let others = running.iter().filter(|other| other.job.app == job.job.app && other.job.kind != JobKind::Release);
+        let apart = |kind| matches!(kind, JobKind::Release | JobKind::Flame);
+        let most = match job.job.kind {
+            JobKind::Release => return true,
+            JobKind::Flame => self.0.settings.runners,
+            JobKind::Run | JobKind::Cron => self.0.settings.at_once,
+        };
+        let like = |other: &&&OpenJob| match apart(job.job.kind) {
+            true => other.job.kind == job.job.kind,
+            false => !apart(other.job.kind),
+        };
+        let others = running.iter().filter(|other| other.job.app == job.job.app).filter(like);
         let before = |other: &&OpenJob| job.waits && other.job.schedule == job.job.schedule;
-        others.clone().count() < self.0.settings.at_once && !others.clone().any(before)
+        others.clone().count() < most && !others.clone().any(before)
     }
 
     /// Attends to a job that the runtime has, or is to have.

@@ -151,6 +151,7 @@ impl Jobs {
             JobKind::Release => settings.release_limit,
             JobKind::Run if wish.attended => settings.attended_limit,
             JobKind::Run | JobKind::Cron => settings.limit,
+            JobKind::Flame => settings.longest,
         };
         self.check_limit(wish.limit).map(|()| wish.limit.unwrap_or(default))
     }

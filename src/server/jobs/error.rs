@@ -12,6 +12,12 @@ pub enum JobError {
     /// As many wait as may.
     #[error("{0} jobs of this app wait already, as many as may: try again when some have ended")]
     Full(u32),
+    /// As many runners are there as may be.
+    #[error("{0} runners of this app are there already, as many as may be (`jobs.runners`)")]
+    Crowded(usize),
+    /// A runner ended before the app could be told of it.
+    #[error("the runner ended before it began: {0}")]
+    NoRunner(String),
     /// There is no such job, or no such app (any more).
     #[error("there is no such job; `gigalixir jobs` lists them")]
     NotFound,

@@ -6,8 +6,8 @@
 //! at a time and so many wait; more are refused.
 //!
 //! In reading order: asking ([`begin`]), running ([`attend`]), what it says ([`output`]), those with a person at a terminal
-//! ([`attended`]), the release phase ([`release_phase`]), and time: when runs are due ([`timing`], pure), the one timer ([`alarm`]), what it sets going
-//! ([`scheduler`]).
+//! ([`attended`]), the release phase ([`release_phase`]), runners that apps ask for themselves ([`flame`]), and time: when
+//! runs are due ([`timing`], pure), the one timer ([`alarm`]), what it sets going ([`scheduler`]).
 //!
 //! Deliberately absent: trying again. A job that failed has failed; its schedule comes again, a person can ask again.
 
@@ -16,6 +16,7 @@ mod attend;
 mod attended;
 mod begin;
 mod error;
+mod flame;
 mod output;
 mod recover;
 mod release_phase;
@@ -43,6 +44,7 @@ use super::store::{Store, StoreError};
 
 pub use begin::Wish;
 pub use error::JobError;
+pub use flame::{Runner, RunnerWish};
 pub use output::Output;
 pub use release_phase::Phase;
 
@@ -63,6 +65,8 @@ pub struct Settings {
     pub at_once: usize,
     /// Jobs of one app that wait.
     pub queued: u32,
+    /// Runners of one app that there may be at a time.
+    pub runners: usize,
     /// Records of ended jobs kept for each app.
     pub kept: u32,
     /// Between SIGTERM and SIGKILL.
@@ -80,6 +84,7 @@ impl Settings {
             release_limit: Duration::from_mins(30),
             at_once: 5,
             queued: 20,
+            runners: 10,
             kept: 200,
             grace: Duration::from_secs(30),
         }

@@ -63,6 +63,12 @@ impl Sheet {
         self.answers(status, "application/json", Schema::from(envelope));
     }
 
+    /// It answers with `T` alone.
+    pub fn bare<T: ToSchema>(&mut self, status: u16) {
+        let schema = self.named::<T>();
+        self.answers(status, "application/json", schema);
+    }
+
     /// It answers with something of that type.
     pub fn answers(&mut self, status: u16, content_type: &str, schema: impl Into<RefOr<Schema>>) {
         let content = ContentBuilder::new().schema(Some(schema)).build();
