@@ -159,7 +159,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "drains:remove",
         ],
     ),
-    ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill", "ps:observer", "cluster:cookie:rotate"]),
+    ("Processes", &["ps", "ps:scale", "ps:restart", "ps:kill", "ps:stats", "ps:observer", "cluster:cookie:rotate"]),
     (
         "Jobs",
         &["run", "jobs", "jobs:info", "jobs:logs", "jobs:stop", "jobs:schedule", "jobs:schedules", "jobs:unschedule"],

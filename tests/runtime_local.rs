@@ -14,38 +14,7 @@ use tokio::time::sleep;
 
 use crate::runtime_contract::{Folder, Stage, collect, get, inside, job, logged, ready, until, web, workload};
 
-crate::runtime_contract! {
-    OnThisMachine:
-    becomes_ready_answers_and_goes
-    scales_up_and_down_highest_first
-    generations_stand_beside_each_other
-    one_is_replaced_and_the_others_stay
-    an_end_is_seen_told_and_followed_by_a_new_run
-    what_runs_stays_and_what_starts_anew_is_as_was_said_last
-    too_much_memory_is_an_oom_kill
-    the_environment_is_whole_and_literal
-    any_address_of_the_port_counts
-    what_does_not_listen_is_not_ready
-    sigterm_first_and_sigkill_after_the_grace
-    output_is_whole_and_in_order
-    a_new_server_takes_over
-    instances_are_apart
-    a_missing_slug_is_an_error_and_nothing_runs
-    what_runs_once_is_not_started_anew
-    words_stay_words
-    what_runs_once_has_limits
-    a_program_runs_beside_and_says_how_it_ended
-    a_program_has_the_instances_place_and_environment
-    a_program_may_do_no_more_than_the_app
-    much_data_goes_both_ways
-    a_terminal_has_a_size_and_changes_it
-    a_shell_on_a_terminal_controls_its_jobs
-    signals_reach_the_whole_group
-    a_session_let_go_leaves_nothing
-    a_session_ends_with_its_instance
-    a_session_ends_with_the_server_and_the_instance_goes_on
-    ports_of_an_instance_can_be_reached
-}
+crate::runtime_contract!(OnThisMachine);
 
 struct OnThisMachine {
     data: TempDir,

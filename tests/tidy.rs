@@ -35,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server::stacks", &["server::domain", "server::docker"]),
     ("server::router", &["server::announced", "server::domain"]),
     ("server::drains", &["server::domain", "server::logs", "server::seal", "server::store"]),
+    ("server::gauges", &["server::domain", "server::clock", "server::runtime"]),
     ("server::metering", &["server::domain", "server::clock", "server::store", "server::runtime"]),
     (
         "server::jobs",

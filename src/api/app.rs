@@ -210,3 +210,14 @@ pub struct Activity {
     /// RFC 3339.
     pub created_at: String,
 }
+
+/// `GET /api/apps/A/stats`: what all replicas of an app took together, minute by minute for the last hours, and now. Each
+/// entry is the time, in seconds since 1970, and the amount; `null` where it was not counted.
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stats {
+    /// MiB of memory.
+    pub mem: Vec<(i64, Option<u64>)>,
+    /// Thousandths of a core.
+    pub cpu: Vec<(i64, Option<u32>)>,
+}

@@ -23,6 +23,7 @@ use super::deployer::{self, Deployer};
 use super::domain::{LogLine, RouteTable, WorkloadId};
 use super::drains::Drains;
 use super::farewell::Visitors;
+use super::gauges::Gauges;
 use super::hot::{Planner, Plans};
 use super::http::{self, Doors, git};
 use super::jobs::{self, Jobs};
@@ -91,6 +92,7 @@ struct Rooms {
     directory: Option<cluster::Directory>,
     nodes: Nodes,
     plans: Plans,
+    gauges: Gauges,
 }
 
 impl Platform {
@@ -124,6 +126,7 @@ impl Platform {
         rooms.jobs.start().await?;
         tell_members(&mut rooms);
         watch_nodes(&rooms).await?;
+        rooms.gauges.watch(CancellationToken::new());
 
         let doors_closed = CancellationToken::new();
         let (door, ssh) = doors(&config, &rooms, pipeline, ssh, doors_closed.clone()).await?;
@@ -228,6 +231,7 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         runtime: runtime.clone(),
         logs: logs.clone(),
     }));
+    let gauges = Gauges::new(runtime.clone(), Clock::system());
     Ok(Rooms {
         store,
         sealer,
@@ -249,6 +253,7 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         directory,
         nodes,
         plans,
+        gauges,
     })
 }
 
@@ -362,6 +367,7 @@ async fn doors(
         tls: rooms.tls.clone(),
         nodes: rooms.nodes.clone(),
         plans: rooms.plans.clone(),
+        gauges: rooms.gauges.clone(),
         repositories: Arc::new(folders),
         slugs: rooms.slugs.clone(),
         images: Arc::new(rooms.stacks.clone()),

@@ -33,6 +33,7 @@ pub mod schedules;
 pub mod signup;
 pub mod ssh_keys;
 pub mod stacks;
+pub mod stats;
 pub mod target;
 pub mod usage;
 
@@ -259,6 +260,9 @@ pub enum Command {
     /// End one replica and put a new one in its place
     #[command(name = "ps:kill")]
     PsKill(ps::Kill),
+    /// Show how much memory and processor time an app takes
+    #[command(name = "ps:stats")]
+    PsStats(stats::Show),
     /// Run a command in a fresh replica and end as it ends
     Run(run::Command),
     /// List the jobs that ran or run, newest first
@@ -413,6 +417,7 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::PsScale(args) => ps::scale(client, args).await,
         Command::PsRestart(args) => ps::restart(client, args).await,
         Command::PsKill(args) => ps::kill(client, args).await,
+        Command::PsStats(args) => stats::show(client, args).await,
         Command::Run(args) => run::run(client, args).await,
         Command::Jobs(args) => jobs::list(client, args).await,
         Command::JobsInfo(args) => jobs::info(client, args).await,

@@ -21,6 +21,7 @@ use crate::server::config::SshAddress;
 use crate::server::deployer::Deployer;
 use crate::server::domain::{App, AppName, Formation, Hostname, Price, ProcessType, Slug, Stack, User, UserId};
 use crate::server::drains::Drains;
+use crate::server::gauges::Gauges;
 use crate::server::hot::Plans;
 use crate::server::jobs::Jobs;
 use crate::server::logs::Logs;
@@ -96,6 +97,8 @@ pub struct Billing {
 pub struct Rooms {
     /// What is remembered.
     pub store: Store,
+    /// What apps take.
+    pub gauges: Gauges,
     /// Releases, unsealed.
     pub releases: Releases,
     /// Puts new beside old.

@@ -175,6 +175,12 @@ impl Cgroup {
         Some(used.trim().parse::<u64>().ok()?.saturating_sub(inactive))
     }
 
+    /// Processor time that its processes have used since it was made.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let micros = self.read("cpu.stat").and_then(|stat| field(&stat, "usage_usec")).map(Duration::from_micros);
+        micros.or_else(|| Some(Duration::from_nanos(self.read("cpuacct.usage")?.trim().parse().ok()?)))
+    }
+
     /// Removes the group and those within it; they must be empty. One that does not exist is no error.
     pub fn remove(self) -> io::Result<()> {
         self.sweep();

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const SERVER_LEAF: &str = "server";
 /// What is limited; the first is indispensable.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+/// What is used where v1 has it: to end all of a group at once, and to count what it took. (v2 has both without asking.)
+const HELPFUL: [&str; 2] = ["freezer", "cpuacct"];
 
 /// The folders, one per tree, below which groups are made. Each exists and can be written.
 pub(super) fn roots(root_name: &str) -> Result<Vec<PathBuf>, String> {
@@ -55,7 +57,7 @@ fn tree(mount: &str, membership: &str) -> Option<Tree> {
         _ => return None,
     };
     let options = kind.nth(1).unwrap_or_default();
-    let known = |name: &&str| CONTROLLERS.contains(name) || *name == "freezer";
+    let known = |name: &&str| CONTROLLERS.contains(name) || HELPFUL.contains(name);
     let controllers: Vec<&str> = if v2 { Vec::new() } else { options.split(',').filter(known).collect() };
     if !v2 && controllers.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! `/api/apps/A/status`, `/scale`, `/restart`, `/pods/P`.
+//! `/api/apps/A/status`, `/stats`, `/scale`, `/restart`, `/pods/P`.
 
 use std::sync::Arc;
 
@@ -9,12 +9,13 @@ use super::answer::{Answer, accepted, ok};
 use super::auth::SignedIn;
 use super::extract::{JsonBody, Segments};
 use super::routes::Routes;
-use crate::api::app::{Scale, Status};
+use crate::api::app::{Scale, Stats, Status};
 use crate::server::actions::apps::Apps;
 
 pub(super) fn routes() -> Routes<Doors> {
     Routes::new()
         .get("/api/apps/{app}/status", status, "tells what runs")
+        .get("/api/apps/{app}/stats", stats, "tells how much memory and processor time the replicas take")
         .put("/api/apps/{app}/scale", scale, "changes counts and size; an empty wish tells how things are")
         .put("/api/apps/{app}/restart", restart, "starts every replica anew")
         .post("/api/apps/{app}/cookie", rotate_cookie, "gives the app another Erlang cookie and replaces every replica")
@@ -29,7 +30,15 @@ async fn status(
     ok(apps.status(&user, &app).await?)
 }
 
-async fn scale(
+async fn stats(
+    State(apps): State<Arc<Apps>>,
+    SignedIn { user, .. }: SignedIn,
+    Segments(app): Segments<String>,
+) -> Answer<Stats> {
+    ok(apps.stats(&user, &app).await?)
+}
+
+pub(super) async fn scale(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,

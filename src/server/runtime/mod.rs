@@ -76,8 +76,22 @@ pub trait Runtime: Send + Sync + 'static {
     /// [`RuntimeError::Io`] when nobody listens there.
     async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn session::Stream>, RuntimeError>;
 
+    /// What an instance takes at the moment; `None` where nobody tells. [`RuntimeError::NotRunning`] as for `exec`.
+    async fn load(&self, _instance: &str) -> Result<Option<Load>, RuntimeError> {
+        Ok(None)
+    }
+
     /// Every change of an instance from now on. Subscribe first, then list; a receiver that lagged lists again.
     fn watch(&self) -> broadcast::Receiver<InstanceEvent>;
+}
+
+/// What an instance takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Bytes, without the page cache that can be given back at once.
+    pub memory: u64,
+    /// Processor time since it began; `None` where it is not counted.
+    pub cpu: Option<Duration>,
 }
 
 /// Where a runtime gets slugs from.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Runtime, RuntimeError};
+use super::{InstanceEvent, Load, Runtime, RuntimeError};
 use crate::server::domain::{Instance, InstanceState, Workload, WorkloadId};
 
 const EVENTS: usize = 1024;
@@ -125,6 +125,10 @@ impl Runtime for Moving {
 
     async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
         self.of(instance).await.connect(instance, port).await
+    }
+
+    async fn load(&self, instance: &str) -> Result<Option<Load>, RuntimeError> {
+        self.of(instance).await.load(instance).await
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

@@ -24,6 +24,7 @@ use crate::server::domain::{
     AppName, Backend, Hostname, LogLine, LogSource, Price, ProcessType, Slug, SlugDigest, SlugKind, Stack,
 };
 use crate::server::drains::{self, Drains};
+use crate::server::gauges::Gauges;
 use crate::server::http::*;
 use crate::server::joints::AppNodes;
 use crate::server::logs::{LogLimits, Logs};
@@ -130,6 +131,7 @@ impl Platform {
             })),
             jobs,
             plans,
+            gauges: Gauges::new(runtime.clone(), Clock::system()),
             logs: logs.clone(),
             drains: Drains::start(store.clone(), sealer.clone(), logs.clone(), drains).await.unwrap(),
             repositories: Arc::new(Folders(repositories.clone())),

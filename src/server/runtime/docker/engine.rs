@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerCreateBody, ContainerState, ContainerSummaryStateEnum};
+use bollard::models::{ContainerCreateBody, ContainerState, ContainerStatsResponse, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use super::spec::{ADDRESS, APP, SERVER};
 use crate::server::docker::{Daemon, DockerError, NewNetwork};
 use crate::server::domain::{Exit, ExitReason};
-use crate::server::runtime::RuntimeError;
+use crate::server::runtime::{Load, RuntimeError};
 
 /// One address, and what a bridge needs beside it.
 const MEETING_PREFIX: u8 = 30;
@@ -105,6 +105,16 @@ impl Engine {
     pub(super) async fn start(&self, container: &str) -> Result<(), RuntimeError> {
         let done = self.docker.start_container(container, None).await;
         done.map_err(failed(format!("starting the container {container}")))
+    }
+
+    /// What a container takes at the moment, if Docker can tell.
+    pub(super) async fn load(&self, container: &str) -> Result<Option<Load>, RuntimeError> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let mut told = self.docker.stats(container, Some(options));
+        let Some(stats) = told.next().await.transpose().map_err(failed("asking what a container takes"))? else {
+            return Ok(None);
+        };
+        Ok(load(&stats))
     }
 
     /// Sends a signal; none reaches what has ended, which is no error.
@@ -194,6 +204,16 @@ impl Engine {
             Err(error) => Err(failed(format!("removing the network {name}"))(error)),
         }
     }
+}
+
+/// As the control group counts: version 1 calls the one field otherwise.
+fn load(stats: &ContainerStatsResponse) -> Option<Load> {
+    let memory = stats.memory_stats.as_ref()?;
+    let fields = memory.stats.as_ref();
+    let cache = ["total_inactive_file", "inactive_file"].iter().find_map(|name| fields?.get(*name)).copied();
+    let cpu = stats.cpu_stats.as_ref().and_then(|stats| stats.cpu_usage.as_ref()?.total_usage);
+    let memory = memory.usage?.saturating_sub(cache.unwrap_or(0));
+    Some(Load { memory, cpu: cpu.map(Duration::from_nanos) })
 }
 
 fn exit(state: &ContainerState) -> Exit {

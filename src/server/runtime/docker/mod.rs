@@ -38,7 +38,7 @@ use super::files as disk;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{Directory, InstanceEvent, Runtime, RuntimeError, SlugSource};
+use super::{Directory, InstanceEvent, Load, Runtime, RuntimeError, SlugSource};
 use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Stack, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
@@ -208,6 +208,11 @@ impl Runtime for Docker {
             // It may listen on its own loopback alone.
             Err(_) => exec::relay(&self.shared.engine, instance, port).await,
         }
+    }
+
+    async fn load(&self, instance: &str) -> Result<Option<Load>, RuntimeError> {
+        self.must_run(instance)?;
+        self.shared.engine.load(instance).await
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

@@ -46,9 +46,9 @@ use super::directory::Directory;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
+use super::{InstanceEvent, Load, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
-use crate::server::confine::cgroup::Cgroups;
+use crate::server::confine::cgroup::{Cgroup, Cgroups};
 use crate::server::domain::{Instance, InstanceState, LogLine, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
@@ -223,6 +223,14 @@ impl Runtime for Local {
         let addresses = hosts.map(|host| SocketAddr::new(host, port));
         let stream = TcpStream::connect(addresses.as_slice()).await.map_err(failed)?;
         Ok(Box::new(stream))
+    }
+
+    async fn load(&self, instance: &str) -> Result<Option<Load>, RuntimeError> {
+        let spec = self.folder_of(instance)?.join(folder::SPEC);
+        let failed = |source| RuntimeError::Io { context: format!("reading {}", spec.display()), source };
+        let spec: folder::Spec = folder::read_json(&spec).map_err(failed)?;
+        let group = Cgroup::at(spec.cgroup);
+        Ok(group.memory_bytes().map(|memory| Load { memory, cpu: group.cpu_time() }))
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
