@@ -262,7 +262,11 @@ impl From<HttpError> for Error {
 
 fn refused(message: String, status: StatusCode, host: &str, signed_in: bool, understood: bool) -> Error {
     let login = format!("run `gigalixir login --host {host}`");
+    // What the server says to do is better than what can be guessed from a status.
+    let advised = understood && message.contains("`gigalixir ");
     match status {
+        StatusCode::UNAUTHORIZED if advised => Error::new(Kind::Access, message),
+        StatusCode::NOT_FOUND if advised => Error::not_found(message),
         StatusCode::UNAUTHORIZED if signed_in => Error::new(Kind::Access, message)
             .hint(format!("the key in ~/.netrc is not accepted, it may have expired or been reset: {login}")),
         StatusCode::UNAUTHORIZED => Error::new(Kind::Access, message).hint(format!("you are not signed in: {login}")),

@@ -23,9 +23,6 @@ pub struct Signup {
     /// Your e-mail address
     #[arg(short, long)]
     email: Option<String>,
-    /// The code from the mail
-    #[arg(long)]
-    code: Option<String>,
     #[command(flatten)]
     password: NewPassword,
 }
@@ -91,13 +88,11 @@ pub async fn signup(client: &Client, args: Signup) -> Result<(), Error> {
     let uuid = begin(&api, &email).await?.1;
     client.output.status(format!("A code is on its way to {email}."));
     loop {
-        let code = match &args.code {
-            Some(code) => code.clone(),
-            None => client.prompt.line("Code from the mail")?,
-        };
+        // There is no option for it: this very command has it mailed.
+        let code = client.prompt.line("Code from the mail")?;
         match confirm(&api, &uuid, code).await {
             Ok(_) => break,
-            Err(error) => again(client, error, args.code.is_none() && client.prompt.is_terminal())?,
+            Err(error) => again(client, error, client.prompt.is_terminal())?,
         }
     }
     loop {
