@@ -25,10 +25,11 @@ pub struct Grant {
     pub role: Option<String>,
 }
 
-/// `DELETE /api/apps/A/permissions`.
+/// `DELETE /api/apps/A/permissions`: the body, or the query.
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Revoke {
     /// Whose role.
+    #[serde(default)]
     pub email: String,
 }

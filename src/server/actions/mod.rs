@@ -32,9 +32,11 @@ mod releases;
 mod replica;
 mod router;
 mod schedules;
+pub mod sessions;
 mod signup;
 mod ssh_keys;
 pub mod stacks;
+mod stats;
 mod usage;
 
 use std::error::Error;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Doors;
 use super::answer::{Answer, created, ok};
 use super::auth::SignedIn;
-use super::extract::{JsonBody, Segments};
+use super::extract::{JsonBody, Parameters, Segments};
 use super::routes::Routes;
 use crate::api::access::{Grant, People, Revoke};
 use crate::server::actions::apps::Apps;
@@ -37,12 +39,20 @@ async fn grant(
     created("added")
 }
 
+/// The query of `DELETE /api/apps/A/permissions`, in which a console of 2020 says what others say in the body.
+#[derive(Deserialize, IntoParams)]
+struct Named {
+    /// Whose role.
+    email: Option<String>,
+}
+
 async fn revoke(
     State(apps): State<Arc<Apps>>,
     SignedIn { user, .. }: SignedIn,
     Segments(app): Segments<String>,
+    Parameters(named): Parameters<Named>,
     JsonBody(Revoke { email }): JsonBody<Revoke>,
 ) -> Answer<&'static str> {
-    apps.revoke(&user, &app, &email).await?;
+    apps.revoke(&user, &app, &named.email.unwrap_or(email)).await?;
     ok("deleted")
 }

@@ -106,7 +106,7 @@ async fn login(
     ok(key(accounts.mint_key(user.id).await?))
 }
 
-async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer<Account> {
+pub(super) async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer<Account> {
     ok(Account {
         email: user.email.to_string(),
         tier: user.tier.as_str().into(),
@@ -172,7 +172,7 @@ async fn change_password_2017(
     refuse("current_password", "is incorrect")
 }
 
-async fn request_reset(
+pub(super) async fn request_reset(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(body): JsonBody<EmailOnly>,
@@ -181,7 +181,7 @@ async fn request_reset(
     ok(Message::new("If the address has an account, a mail is on its way."))
 }
 
-async fn reset_password(
+pub(super) async fn reset_password(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(body): JsonBody<SetPassword>,
@@ -190,7 +190,7 @@ async fn reset_password(
     ok(Message::new("Password set. All API keys have ended; log in again."))
 }
 
-async fn resend_confirmation(
+pub(super) async fn resend_confirmation(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(body): JsonBody<EmailOnly>,
@@ -234,7 +234,7 @@ async fn revoke_email(
 }
 
 /// A signup of 2017 is one request. A payment token that comes with it is kept where use has a price.
-async fn signup_2017(
+pub(super) async fn signup_2017(
     State(accounts): Shared,
     Origin(from): Origin,
     JsonBody(wish): JsonBody<SignUpAtOnce>,

@@ -14,6 +14,7 @@ pub mod auth;
 mod canaries;
 mod certs;
 mod config;
+mod console;
 mod domains;
 mod drains;
 pub mod error;
@@ -145,25 +146,36 @@ impl FromRef<Doors> for Store {
 /// The whole door, API and git, ready for [`serve`].
 pub fn door(doors: Doors, git: git::Door) -> Router {
     let body_limit = doors.body_limit;
-    dressed(routes().into_router().merge(git::routes(git)), &doors, body_limit).with_state(doors)
+    let routes = routes().into_router().merge(console::router(shared().into_router(), &doors)).merge(git::routes(git));
+    dressed(routes, &doors, body_limit).with_state(doors)
 }
 
 /// The API alone.
 pub fn api(doors: Doors) -> Router {
     let body_limit = doors.body_limit;
-    dressed(routes().into_router(), &doors, body_limit).with_state(doors)
+    let routes = routes().into_router().merge(console::router(shared().into_router(), &doors));
+    dressed(routes, &doors, body_limit).with_state(doors)
 }
 
 fn routes() -> Routes<Doors> {
-    Routes::new()
+    shared()
         .get("/healthz", health::check, "tells whether the server can read its database")
         .merge(metrics::routes())
         .merge(account::routes())
         .merge(ssh_keys::routes())
-        .merge(ssh::routes())
         .merge(inside::routes())
         .merge(mfa::routes())
+        .merge(replica::routes())
+        .merge(not_offered::routes())
+        .merge(slugs::routes())
+        .with_document()
+}
+
+/// What programs with a key ask for and a web console with a cookie alike: apps and all their parts.
+fn shared() -> Routes<Doors> {
+    Routes::new()
         .merge(payments::routes())
+        .merge(ssh::routes())
         .merge(apps::routes())
         .merge(stacks::routes())
         .merge(ps::routes())
@@ -182,10 +194,6 @@ fn routes() -> Routes<Doors> {
         .merge(access::routes())
         .merge(activity::routes())
         .merge(usage::routes())
-        .merge(replica::routes())
-        .merge(not_offered::routes())
-        .merge(slugs::routes())
-        .with_document()
 }
 
 /// What holds for every route: the envelope where no handler answers, bounds on the body and on how often somebody

@@ -80,6 +80,15 @@ impl Store {
         .await
     }
 
+    /// Ends one of the user's keys; one that is gone is no error.
+    pub async fn remove_key(&self, user: UserId, hash: Digest) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.execute("DELETE FROM api_keys WHERE user = ?1 AND hash = ?2", params![user.0, &hash[..]])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Sets a password's hash, if the present one still is `before`: of two changes at once only one wins.
     pub async fn change_password(&self, user: UserId, before: String, after: String) -> Result<bool, StoreError> {
         self.write(move |tx| {
