@@ -1,15 +1,23 @@
 //! Successful answers, whose types say what they are.
 
+use std::convert::Infallible;
+
 use axum::Json;
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 
 use super::error::HttpError;
 use super::routes::{Sheet, Told};
 use crate::api::Data;
+
+/// Lines that go out together when they are there together.
+const LINES_AT_ONCE: usize = 256;
 
 /// What a handler returns: `{"data": T}` with that status, or a refusal.
 pub type Answer<T, const STATUS: u16 = 200> = Result<Success<T, STATUS>, HttpError>;
@@ -90,6 +98,23 @@ impl<A: Told, B: Told> Told for Either<A, B> {
 /// Plain text, however it comes.
 #[derive(Debug)]
 pub struct Text(pub Response);
+
+impl Text {
+    /// Lines as they come, until `closed`.
+    pub(super) fn flowing(lines: impl Stream<Item = String> + Send + 'static, closed: CancellationToken) -> Self {
+        let pieces = lines
+            .ready_chunks(LINES_AT_ONCE)
+            .map(|lines| Ok::<_, Infallible>(lines.concat()))
+            .take_until(closed.cancelled_owned());
+        let headers = [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-store"),
+            // nginx would keep lines back until a buffer is full.
+            (HeaderName::from_static("x-accel-buffering"), "no"),
+        ];
+        Self((headers, Body::from_stream(pieces)).into_response())
+    }
+}
 
 /// A packed archive, or a range of it.
 #[derive(Debug)]

@@ -1,13 +1,8 @@
 //! `/api/apps/A/run`, `/jobs`, `/jobs/ID`, `/jobs/ID/logs`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderName, header};
-use axum::response::IntoResponse;
-use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::Doors;
@@ -18,9 +13,6 @@ use super::extract::{JsonBody, Parameters, Segments};
 use super::routes::Routes;
 use crate::api::job::{Job, JobLogQuery, Run};
 use crate::server::actions::apps::Apps;
-
-/// Lines that go out together when they are there together.
-const LINES_AT_ONCE: usize = 256;
 
 pub(super) fn routes() -> Routes<Doors> {
     Routes::new()
@@ -73,16 +65,5 @@ async fn logs(
     Segments((app, job)): Segments<(String, String)>,
     Parameters(query): Parameters<JobLogQuery>,
 ) -> Result<Text, HttpError> {
-    let lines = apps.job_lines(&user, &app, &job, query).await?;
-    let pieces = lines
-        .ready_chunks(LINES_AT_ONCE)
-        .map(|lines| Ok::<_, Infallible>(lines.concat()))
-        .take_until(shutdown.cancelled_owned());
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store"),
-        // nginx would keep lines back until a buffer is full.
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    Ok(Text((headers, Body::from_stream(pieces)).into_response()))
+    Ok(Text::flowing(apps.job_lines(&user, &app, &job, query).await?, shutdown))
 }
