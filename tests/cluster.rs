@@ -10,6 +10,8 @@ use crate::harness::{Person, Place, Project, Server, kill, wait_until};
 
 crate::on_every_runtime! {
     replicas_form_a_cluster_and_share_what_is_global
+    a_node_is_observed_live_in_the_terminal
+    ones_own_erlang_reaches_the_chosen_node_through_the_tunnel
 }
 
 /// Generous: each node is a whole Erlang, and the machine may be busy with others.
@@ -210,6 +212,63 @@ fn a_split_is_told_by_both_sides_and_its_healing_too() {
     assert_eq!(nodes(&server, "split").len(), 3);
 }
 
+/// The same by a network that really is broken: nothing reaches one container from its siblings any more, nor them from it.
+#[test]
+fn containers_that_a_broken_network_parts_are_told_of_and_their_healing_too() {
+    if !Place::Docker.is_there() {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can break a container's network");
+        return;
+    }
+    let server = Place::Docker.server("");
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = circle(&server, &ada, "parted", 3);
+    let all = whole(&ada, &project, 3);
+    let (alone, node, _) = &all[2];
+    let routes = |what: &str| {
+        for (_, other, _) in &all[..2] {
+            let address = other.split_once('@').expect("an address").1;
+            let pid = docker_pid(alone);
+            let args = ["-t", &pid, "-n", "ip", "route", what, "blackhole", address];
+            assert!(std::process::Command::new("nsenter").args(args).status().expect("nsenter").success());
+        }
+    };
+    routes("add");
+    let wanted = |(name, _, trouble): &(String, String, Option<String>)| match name == alone {
+        true => trouble.as_deref() == Some("sees nobody"),
+        false => trouble.as_deref() == Some(format!("does not see {node}").as_str()),
+    };
+    // Erlang itself notices after a minute.
+    wait_until("ps tells it of both sides", LONG, || {
+        let now = troubles(&ada, &project);
+        now.len() == 3 && now.iter().all(wanted)
+    });
+    let told = format!("({alone}) sees nobody");
+    wait_until("it is an event", LONG, || {
+        activity(&ada, &project).iter().any(|one| one.starts_with("cluster: ") && one.contains(&told))
+    });
+    let log = ada.run_in(&project, &["logs", "--no-tail", "--num", "500"]).ok();
+    assert!(log.contains(&told) && log.contains(&format!("does not see {node}")), "{log}");
+
+    routes("del");
+    whole(&ada, &project, 3);
+    wait_until("that it is whole again is an event", LONG, || {
+        activity(&ada, &project)[0].starts_with("cluster: The cluster is whole again")
+    });
+    let names =
+        |all: &[(String, String, Option<String>)]| all.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&all), names(&troubles(&ada, &project)), "no container was replaced");
+}
+
+/// The process of a container on this machine.
+fn docker_pid(container: &str) -> String {
+    let args = ["inspect", "--format", "{{.State.Pid}}", container];
+    let ran = std::process::Command::new("docker").args(args).output().expect("docker");
+    String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+}
+
 /// A node that changed its cookie stays connected, and nobody new gets in.
 #[test]
 fn a_node_with_another_cookie_is_told_of() {
@@ -361,9 +420,8 @@ impl Drop for Screen<'_> {
     }
 }
 
-#[test]
-fn a_node_is_observed_live_in_the_terminal() {
-    let server = Server::start();
+fn a_node_is_observed_live_in_the_terminal(on: Place) {
+    let server = on.server("");
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = circle(&server, &ada, "live", 1);
     let Some(screen) = Screen::of(&ada, &project, &["ps:observer", "--tui"]) else { return };
@@ -385,16 +443,17 @@ fn a_node_is_observed_live_in_the_terminal() {
     // It is live: another node is seen as soon as there is one.
     screen.press(&["1"]);
     ada.run_in(&project, &["ps:scale", "web=2"]).ok();
-    screen.shows(&["live@127.64."]);
     wait_until("the two nodes find each other", LONG, || nodes(&server, "live").len() == 2);
-    wait_until("the screen shows it", LONG, || !screen.text().contains("no other node"));
+    wait_until("the screen shows both", LONG, || {
+        let text = screen.text();
+        !text.contains("no other node") && nodes(&server, "live").iter().all(|node| text.contains(node))
+    });
     screen.press(&["q"]);
     wait_until("it has ended", LONG, || !screen.tmux(&["has-session"]).status.success());
 }
 
-#[test]
-fn ones_own_erlang_reaches_the_chosen_node_through_the_tunnel() {
-    let server = Server::start();
+fn ones_own_erlang_reaches_the_chosen_node_through_the_tunnel(on: Place) {
+    let server = on.server("");
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = circle(&server, &ada, "deep", 2);
     let all = whole(&ada, &project, 2);

@@ -180,3 +180,38 @@ fn a_rollback_survives_a_kill_at_every_step() {
         assert!(answer.contains(live[0]["sha"].as_str().expect("sha")), "{step}: {answer}");
     }
 }
+
+/// Two replicas that say something every millisecond or so, under a server that is killed again and again.
+#[test]
+fn what_replicas_say_outlives_the_server_that_heard_it() {
+    const EACH: usize = 4000;
+    let mut world = World::deployed();
+    world.project.write("Procfile", "web: python3 -u server.py\nworker: python3 -u count.py\n");
+    let count = format!(
+        "import time\nfor n in range({EACH}):\n    print('number', n)\n    time.sleep(0.001)\nprint('done')\ntime.sleep(10000)\n"
+    );
+    world.project.write("count.py", &count);
+    world.project.commit(&world.ada, "counts");
+    world.project.push(&world.ada);
+    world.ada.run_in(&world.project, &["ps:scale", "worker=2"]).ok();
+    for _ in 0..6 {
+        std::thread::sleep(Duration::from_millis(250));
+        world.server.kill();
+        world.server.start_again();
+    }
+    let said = || world.ada.run_in(&world.project, &["logs", "--no-tail", "--num", "20000"]).ok();
+    wait_until("both have said all", LIMIT, || said().matches("| done").count() >= 2);
+    let log = said();
+    for replica in ["worker.1", "worker.2"] {
+        let of_it = log.lines().filter(|line| line.contains(replica));
+        let numbers: Vec<usize> =
+            of_it.filter_map(|line| line.split_once("| number ")?.1.trim().parse().ok()).collect();
+        let distinct: std::collections::BTreeSet<_> = numbers.iter().collect();
+        let lost: Vec<_> = (0..EACH).filter(|n| !distinct.contains(n)).collect();
+        assert!(lost.is_empty(), "{replica} said and nobody kept: {lost:?}");
+        // What was kept and not yet said to be may come again after a kill, no more than that.
+        let again = numbers.len() - distinct.len();
+        println!("{replica}: {again} lines came again over 6 kills");
+        assert!(again < EACH / 10, "{again} lines came again");
+    }
+}

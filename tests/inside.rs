@@ -7,7 +7,11 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Person, Project, Server, get, wait_until};
+use crate::harness::{PASSWORD, Person, Place, Project, Server, Ssh, get, wait_until};
+
+crate::on_every_runtime! {
+    a_release_is_driven_from_inside
+}
 
 /// A process of this test's, which does not outlive it.
 struct Beside(Child);
@@ -133,9 +137,43 @@ fn who_loses_access_is_shown_out_and_nobody_has_too_many_visits() {
     assert_eq!(said, "still here\n");
 }
 
+/// Whoever may have the old key is shown out; what came by a key of another kind stays.
 #[test]
-fn a_release_is_driven_from_inside() {
+fn a_key_that_is_reset_ends_what_it_opened() {
     let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::greeting(&ada, "example", "one");
+    project.push(&ada);
+    let port = ada.run_in(&project, &["ps:run", "printenv", "PORT"]).ok();
+    let ssh = Ssh::known(&ada, &server);
+    let mut by_ssh = ssh.start(&["example@host", "echo in; cat"]);
+    let mut said = [0; 3];
+    by_ssh.child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    let mut program = stays(&ada);
+    let (_forward, address) = forwards(&ada, port.trim());
+    let mut tunnel = TcpStream::connect(address).unwrap();
+    tunnel.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    tunnel.write_all(b"GET / HTTP/1.1\r\nHost: example\r\n\r\nGET").unwrap();
+    let mut answer = [0; 12];
+    tunnel.read_exact(&mut answer).unwrap();
+
+    ada.run_with_input(&["account:api_key:reset", "--password-stdin"], PASSWORD).ok();
+    let mut why = String::new();
+    program.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+    assert!(!program.0.wait().unwrap().success() && why.contains("API key that you came with is no more"), "{why}");
+    let ended = tunnel.read_to_end(&mut Vec::new());
+    let waited = |error: std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    assert!(!ended.is_err_and(waited), "the tunnel is closed, or reset");
+
+    by_ssh.child.stdin.take().unwrap().write_all(b"still here\n").unwrap();
+    let mut said = String::new();
+    by_ssh.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "still here\n");
+    ada.run_in(&project, &["ps:run", "true"]).ok();
+}
+
+fn a_release_is_driven_from_inside(on: Place) {
+    let server = on.server("");
     let (ada, project) = pushed(&server, "elixir-release");
     let run = |args: &[&str]| ada.run_in(&project, args).ok();
     let cookie = run(&["ps:run", "cat", "/kube-env-vars/ERLANG_COOKIE"]);

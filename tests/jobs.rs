@@ -4,12 +4,20 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Person, Project, Server, wait_until};
+use crate::harness::{Person, Place, Project, Server, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+crate::on_every_runtime! {
+    at_a_terminal_the_command_has_it
+}
+
 fn deployed(config: &str) -> (Server, Person, Project) {
-    let server = Server::with_config(config);
+    deployed_at(Place::Local, config)
+}
+
+fn deployed_at(place: Place, config: &str) -> (Server, Person, Project) {
+    let server = place.server(config);
     let ada = Person::sign_up(&server, "ada@example.com");
     let project = Project::greeting(&ada, "hello", "one");
     project.push(&ada);
@@ -160,9 +168,8 @@ fn folder(server: &Server, id: &str) -> std::path::PathBuf {
     entries.find(|path| path.is_dir()).expect("a replica")
 }
 
-#[test]
-fn at_a_terminal_the_command_has_it() {
-    let (mut server, ada, project) = deployed("[jobs]\nat_once = 1\n");
+fn at_a_terminal_the_command_has_it(on: Place) {
+    let (mut server, ada, project) = deployed_at(on, "[jobs]\nat_once = 1\n");
     let run = |args: &[&str], steps: Value| ada.run_at_terminal(&project, &[&["run"], args].concat(), &steps);
     let steps = serde_json::json!([
         ["expect", "name? "],

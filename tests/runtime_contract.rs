@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use flate2::{Compression, write::GzEncoder};
 use gigalixir::server::domain::*;
-use gigalixir::server::runtime::{InstanceEvent, Runtime, RuntimeError, SlugSource};
+use gigalixir::server::runtime::{InstanceEvent, Lines, Runtime, RuntimeError, SlugSource, Spoken};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -81,14 +81,17 @@ impl SlugSource for Folder {
 }
 
 /// A way into a log.
-pub(crate) fn collect(capacity: usize, log: Arc<Mutex<Vec<LogLine>>>) -> mpsc::Sender<(WorkloadId, LogLine)> {
-    let (logs, mut lines) = mpsc::channel::<(WorkloadId, LogLine)>(capacity);
+pub(crate) fn collect(capacity: usize, log: Arc<Mutex<Vec<LogLine>>>) -> Lines {
+    let (logs, mut lines) = mpsc::channel::<Spoken>(capacity);
     tokio::spawn(async move {
-        while let Some((_, line)) = lines.recv().await {
+        while let Some(Spoken { line, kept, .. }) = lines.recv().await {
             if std::env::var_os("SHOW_LOG").is_some() {
                 eprintln!("{}", line.text);
             }
             log.lock().unwrap().push(line);
+            if let Some(kept) = kept {
+                kept();
+            }
         }
     });
     logs

@@ -7,7 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Person, Project, Server, Ssh, get, wait_until};
+use crate::harness::{Person, Place, Project, Server, Ssh, get, wait_until};
+
+crate::on_every_runtime! {
+    at_a_terminal
+    files_are_copied
+}
 
 /// Generous: the machine may be busy.
 const SOON: Duration = Duration::from_secs(30);
@@ -25,7 +30,11 @@ impl Home {
     }
 
     fn with_config(config: &str) -> Self {
-        let server = Server::with_config(config);
+        Self::at(Place::Local, config)
+    }
+
+    fn at(place: Place, config: &str) -> Self {
+        let server = place.server(config);
         let ada = Person::sign_up(&server, "ada@example.com");
         let project = Project::greeting(&ada, "hello", "one");
         project.push(&ada);
@@ -102,9 +111,8 @@ fn a_command_runs_in_the_replica_as_the_app_does() {
     assert!(logs.contains("ada@example.com entered hello-web-") && logs.contains(" by ssh"), "{logs}");
 }
 
-#[test]
-fn at_a_terminal() {
-    let home = Home::new();
+fn at_a_terminal(on: Place) {
+    let home = Home::at(on, "");
     let ssh = home.ssh();
     let steps = json!([
         ["type", "PS1=ready-$((1+1))'> '\n"],
@@ -194,9 +202,8 @@ fn one_connection_is_one_replica() {
     assert!(none.contains("no replica of `hello` is running"), "{none}");
 }
 
-#[test]
-fn files_are_copied() {
-    let home = Home::new();
+fn files_are_copied(on: Place) {
+    let home = Home::at(on, "");
     let ssh = home.ssh();
     let (there, back) = (home.ada.home().join("there"), home.ada.home().join("back"));
     std::fs::write(&there, noise(3_000_001)).expect("file");

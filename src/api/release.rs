@@ -101,7 +101,7 @@ pub struct AppChange {
     pub from: Option<String>,
     /// Its version afterwards; absent if it is gone.
     pub to: Option<String>,
-    /// `own` (it brings an appup), `derived`, `added` or `removed`.
+    /// `own` (it brings an appup), `relup` (the release brings one), `derived`, `added` or `removed`.
     pub appup: String,
     /// The modules that differ.
     pub modules: Vec<ModuleChange>,

@@ -271,9 +271,8 @@ fn refused(message: String, status: StatusCode, host: &str, signed_in: bool, und
             .hint(format!("the key in ~/.netrc is not accepted, it may have expired or been reset: {login}")),
         StatusCode::UNAUTHORIZED => Error::new(Kind::Access, message).hint(format!("you are not signed in: {login}")),
         StatusCode::FORBIDDEN => Error::new(Kind::Access, message),
-        StatusCode::NOT_FOUND if understood => {
-            Error::not_found(message).hint("`gigalixir apps` lists the apps you have access to")
-        }
+        // Its own words tell what was looked for, and where to look.
+        StatusCode::NOT_FOUND if understood => Error::not_found(message),
         StatusCode::NOT_FOUND => {
             Error::not_found(message).hint(format!("is {host} a gigalixir server, and new enough for this command?"))
         }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::builder::{BuildRequest, Builder, BuiltSlug};
-use super::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, Hot, messages};
-use super::domain::{App, AppName, Push, Slug};
+use super::deployer::{AppLog, Deploy, DeployError, Deployed, Deployer, Hot, Understudy, messages};
+use super::domain::{App, AppName, Push, Slug, SlugKind};
 use super::hot::Plans;
 use super::jobs::timing::Timing;
 use super::progress::Progress;
@@ -106,8 +106,9 @@ impl Pipeline {
     async fn run(&self, push: &Push, source: Checkout, progress: &Progress) -> Result<(), Failure> {
         let app = self.0.store.app_by_name(&push.app).await.map_err(Failure::internal)?;
         self.0.log.platform(&app.name, format!("Deploy of {} started by {}", short(&push.commit), push.by));
+        let understudy = self.understudy(&app, push).await?;
         let slug = self.slug(&app, push, &source, progress).await?;
-        let hot = match self.hot(&app, push, &slug.1, progress).await {
+        let hot = match self.hot(&app, push, (&slug.1, understudy), progress).await {
             Ok(hot) => hot,
             Err(failure) => {
                 self.forget_slug(&app).await;
@@ -192,8 +193,21 @@ impl Pipeline {
         Ok((id, slug))
     }
 
+    /// Somewhere to rehearse, which is there when what was pushed is built.
+    async fn understudy(&self, app: &App, push: &Push) -> Result<Option<Understudy>, Failure> {
+        let live = self.0.store.live_slug(app.id).await.map_err(Failure::internal)?;
+        let of_use = push.hot && live.is_some_and(|live| live.kind == SlugKind::Release);
+        Ok(of_use.then(|| self.0.deployer.understudy(app.id)))
+    }
+
     /// How what was pushed comes to running nodes, if it was pushed so and something runs.
-    async fn hot(&self, app: &App, push: &Push, new: &Slug, progress: &Progress) -> Result<Option<Hot>, Failure> {
+    async fn hot(
+        &self,
+        app: &App,
+        push: &Push,
+        (new, understudy): (&Slug, Option<Understudy>),
+        progress: &Progress,
+    ) -> Result<Option<Hot>, Failure> {
         if !push.hot {
             return Ok(None);
         }
@@ -208,7 +222,7 @@ impl Pipeline {
                 for note in &plan.notes {
                     progress.line(format!("Note: {note}.")).await;
                 }
-                Ok(Some(Hot { plan, old: old.digest, or_restart: push.or_restart }))
+                Ok(Some(Hot { plan, old: old.digest, or_restart: push.or_restart, understudy }))
             }
             Err(error) => {
                 progress.line(&error).await;

@@ -20,7 +20,7 @@ use super::clock::Clock;
 use super::cluster;
 use super::config::{ServerConfig, TlsMode};
 use super::deployer::{self, Deployer};
-use super::domain::{LogLine, RouteTable, WorkloadId};
+use super::domain::RouteTable;
 use super::drains::Drains;
 use super::farewell::Visitors;
 use super::gauges::Gauges;
@@ -40,7 +40,7 @@ use super::pipeline::{self, Pipeline};
 use super::receiver::Receiver;
 use super::releases::Releases;
 use super::router::{Neighbours, Router};
-use super::runtime::Runtime;
+use super::runtime::{Lines, Runtime, Spoken};
 use super::runtimes;
 use super::seal::Sealer;
 use super::settings;
@@ -312,13 +312,13 @@ async fn watch_nodes(rooms: &Rooms) -> anyhow::Result<()> {
 }
 
 /// Where the replicas' lines go, and the task that carries them into the log.
-fn lines(logs: &Logs, output: &jobs::Output) -> (mpsc::Sender<(WorkloadId, LogLine)>, JoinHandle<()>) {
-    let (lines, mut spoken) = mpsc::channel::<(WorkloadId, LogLine)>(LINES);
+fn lines(logs: &Logs, output: &jobs::Output) -> (Lines, JoinHandle<()>) {
+    let (lines, mut spoken) = mpsc::channel::<Spoken>(LINES);
     let (logs, output) = (logs.clone(), output.clone());
     let carrier = tokio::spawn(async move {
-        while let Some((workload, line)) = spoken.recv().await {
+        while let Some(Spoken { workload, line, kept }) = spoken.recv().await {
             output.hear(&workload, &line);
-            logs.append(&workload.app, line);
+            logs.keep(&workload.app, line, kept);
         }
     });
     (lines, carrier)

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
 use url::Url;
 
 use super::builder::{BubblewrapSandbox, DockerBuilds, DockerSandbox, Sandbox, StackImages};
@@ -18,15 +17,14 @@ use super::cluster;
 use super::config::{RuntimeChoice, SandboxChoice, ServerConfig};
 use super::confine::cgroup::Cgroups;
 use super::docker::{Daemon, Use};
-use super::domain::{LogLine, Stack, WorkloadId};
+use super::domain::Stack;
 use super::runtime::docker::{self, Docker, DockerConfig};
 use super::runtime::kubernetes::Kubernetes;
 use super::runtime::local::{Local, LocalConfig};
 use super::runtime::moving::Moving;
-use super::runtime::{Directory, Runtime, SlugAddresses, SlugSource};
+use super::runtime::{Directory, Lines, Runtime, SlugAddresses, SlugSource};
 use super::stacks::{self, Definition, Offered};
 
-type Lines = mpsc::Sender<(WorkloadId, LogLine)>;
 type Stacks = BTreeMap<Stack, Definition>;
 
 /// How runtimes get at slugs.

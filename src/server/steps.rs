@@ -1,6 +1,9 @@
 //! The named steps at which a server may be killed. Everything that is durable changes between two of them, so a test
 //! that kills the server at each step has killed it at every interesting instant.
 
+#[cfg(debug_assertions)]
+use rustix::process::Signal;
+
 /// Every step of a push that succeeds, in its order; other operations pass those that they have.
 pub const OF_A_PUSH: &[&str] = &[
     "push.received",
@@ -33,6 +36,7 @@ pub const OTHERS: &[&str] = &[
 /// The steps that only a hot push passes, in its order, and those of one that is undone; an ordinary one's `deploy.started`
 /// and `deploy.healthy` it does not pass.
 pub const OF_AN_UPGRADE: &[&str] = &[
+    "upgrade.rehearsing",
     "upgrade.rehearsed",
     "upgrade.node_begun",
     "upgrade.node_changed",
@@ -46,7 +50,8 @@ pub const OF_AN_UPGRADE: &[&str] = &[
 pub const OF_A_CERTIFICATE: &[&str] =
     &["certificate.placed", "certificate.answered", "certificate.finalized", "certificate.issued"];
 
-/// Marks a step. In a debug build, `GIGALIXIR_CRASH_AT=STEP` kills the process here, as `kill -9` would; a release
+/// Marks a step. In a debug build, `GIGALIXIR_CRASH_AT=STEP` kills the process here, as `kill -9` would, and
+/// `GIGALIXIR_STOP_AT=STEP` stops it until it is sent SIGCONT, so that something else can be killed meanwhile; a release
 /// build compiles this to nothing.
 pub fn reached(step: &'static str) {
     let listed = [OF_A_PUSH, OTHERS, OF_AN_UPGRADE, OF_A_CERTIFICATE].iter().any(|steps| steps.contains(&step));
@@ -54,8 +59,10 @@ pub fn reached(step: &'static str) {
     #[cfg(test)]
     testing::reached(step);
     #[cfg(debug_assertions)]
-    if std::env::var_os("GIGALIXIR_CRASH_AT").is_some_and(|wanted| wanted == step) {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    for (variable, signal) in [("GIGALIXIR_CRASH_AT", Signal::KILL), ("GIGALIXIR_STOP_AT", Signal::STOP)] {
+        if std::env::var_os(variable).is_some_and(|wanted| wanted == step) {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pub use official::Official;
 pub use passage::Passage;
 pub use person::{PASSWORD, Person, Ran, newest_code, newest_mail};
 pub use place::Place;
-pub use processes::{children_of_data, kill, wait_until};
+pub use processes::{children_of_data, emulators, is_stopped, kill, wait_until};
 pub use project::Project;
 pub use server::Server;
 pub use ssh::Ssh;

@@ -112,12 +112,21 @@ impl Server {
     /// left to do may pass that step too.
     pub fn start_again_crashing(&mut self, step: &str) -> bool {
         let ports = (self.api, self.http, self.https, self.ssh);
-        let started = spawn(self.folder.path(), &self.config, ports, Some(step), &self.log);
+        let crash = Some(("GIGALIXIR_CRASH_AT", step));
+        let started = spawn(self.folder.path(), &self.config, ports, crash, &self.log);
         let alive = started.is_ok();
         if let Ok(started) = started {
             (self.child, (self.api, self.http, self.https, self.ssh)) = started;
         }
         alive
+    }
+
+    /// The same, to stop (SIGSTOP) whenever it reaches a step.
+    pub fn start_again_stopping(&mut self, step: &str) {
+        let ports = (self.api, self.http, self.https, self.ssh);
+        let stop = Some(("GIGALIXIR_STOP_AT", step));
+        let started = spawn(self.folder.path(), &self.config, ports, stop, &self.log).expect("server starts");
+        (self.child, (self.api, self.http, self.https, self.ssh)) = started;
     }
 
     /// Waits for the process to end by itself (a crash that was asked for).
@@ -160,7 +169,7 @@ fn spawn(
     folder: &Path,
     config: &str,
     ports: Ports,
-    crash_at: Option<&str>,
+    step: Option<(&str, &str)>,
     log: &Arc<Mutex<Vec<String>>>,
 ) -> Result<(Child, Ports), String> {
     let file = folder.join("server.toml");
@@ -178,9 +187,7 @@ fn spawn(
     std::fs::create_dir_all(&stacks).map_err(|e| e.to_string())?;
     std::fs::write(stacks.join("debian-12.toml"), docker::stack()).map_err(|e| e.to_string())?;
     command.env("GIGALIXIR_DOCKER_STACKS_DIR", stacks);
-    if let Some(step) = crash_at {
-        command.env("GIGALIXIR_CRASH_AT", step);
-    }
+    command.envs(step);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
     let stderr = child.stderr.take().expect("stderr is piped");
     let (tell, ready) = mpsc::channel();

@@ -125,7 +125,11 @@ pub enum Command {
     )]
     RecoveryCodes(mfa::Mfa),
     /// List your ssh keys
-    #[command(name = "account:ssh_keys", visible_alias = "ssh_keys")]
+    #[command(
+        name = "account:ssh_keys",
+        visible_alias = "ssh_keys",
+        after_help = "Examples:\n  gigalixir account:ssh_keys"
+    )]
     SshKeys,
     /// Add an ssh key
     #[command(name = "account:ssh_keys:add", visible_alias = "add_ssh_key")]

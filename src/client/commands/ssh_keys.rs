@@ -52,7 +52,7 @@ pub async fn add(client: &Client, args: Add) -> Result<(), Error> {
     let answer = api.send(Method::POST, &["api", "ssh_keys"], &AddSshKey { ssh_key: args.ssh_key }).await?;
     let key: SshKey = answer.read(&api)?;
     client.output.status(format!("Added {}.", visible(&key.fingerprint)));
-    client.output.hint("it opens all your apps at once: `gigalixir ps:ssh`, or `ssh APP@HOST`");
+    client.output.hint("it opens all your apps at once: `gigalixir ps:ssh --ssh`, or `ssh APP@HOST -p PORT`");
     client.output.result(&answer.data, || Ok(String::new()))
 }
 

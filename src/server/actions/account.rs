@@ -39,6 +39,15 @@ pub struct Credentials {
     pub secret: String,
 }
 
+/// An API key that somebody came with.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownKey {
+    /// Of its text.
+    pub(super) hash: Digest,
+    /// From then on it is refused.
+    pub expires_at: Timestamp,
+}
+
 /// An API key on its way to its owner: the only time its text exists here.
 #[derive(Clone)]
 pub struct MintedKey {
@@ -121,17 +130,18 @@ impl Accounts {
         self.limits.requests_per_address.take(&from)
     }
 
-    /// Who presents one of these e-mail addresses with a key of its own, and when the key expires.
-    pub async fn authenticate(&self, tried: &[Credentials]) -> Result<(User, Timestamp), ActionError> {
+    /// Who presents one of these e-mail addresses with a key of its own, and the key.
+    pub async fn authenticate(&self, tried: &[Credentials]) -> Result<(User, ShownKey), ActionError> {
         let mut refusal = "you are not signed in; run `gigalixir login`";
         for Credentials { email, secret } in tried {
             refusal = "e-mail or API key is wrong; run `gigalixir login` again";
             let Ok(email) = Email::parse(email) else { continue };
-            match self.store.user_by_key(digest(secret)).await? {
+            let hash = digest(secret);
+            match self.store.user_by_key(hash).await? {
                 Some((user, _)) if user.email != email => {}
-                Some((user, expires)) if expires > self.clock.now() => {
+                Some((user, expires_at)) if expires_at > self.clock.now() => {
                     self.limits.requests_per_account.take(&user.id)?;
-                    return Ok((user, expires));
+                    return Ok((user, ShownKey { hash, expires_at }));
                 }
                 Some(_) => {
                     refusal = "the API key has expired; run `gigalixir login` again";

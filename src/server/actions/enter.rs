@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::access::Action;
+use super::account::ShownKey;
 use super::apps::Apps;
 use super::{ActionError, Place};
 use crate::api;
 use crate::server::config::SshAddress;
-use crate::server::domain::{App, Instance, InstanceState, User, UserId};
+use crate::server::domain::{App, Instance, InstanceState, Invalid, User, UserId};
 use crate::server::runtime::RuntimeError;
 use crate::server::runtime::session::{Command, Session, Stream};
 
@@ -85,6 +86,17 @@ impl Apps {
         match app.id == entrance.app.id {
             true => Ok(()),
             false => Err(ActionError::NotFound(format!("the app `{}` is no more", app.name))),
+        }
+    }
+
+    /// Whether an API key still is one.
+    pub async fn still_holds(&self, key: &ShownKey) -> Result<(), ActionError> {
+        match self.rooms.store.user_by_key(key.hash).await? {
+            Some(_) => Ok(()),
+            None => {
+                let why = "the API key that you came with is no more; run `gigalixir login` again";
+                Err(ActionError::Unauthorized(Invalid::new("", why)))
+            }
         }
     }
 

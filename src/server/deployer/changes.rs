@@ -112,7 +112,7 @@ impl Deployer {
             let hot = match (how, live, &blueprint.slug) {
                 (RollbackBy::Upgrade { or_restart }, Some(old), Some((_, new))) => {
                     let plan = this.0.rooms.plans.back(&old, new, &Progress::silent()).await?;
-                    Some(Hot { plan, old: old.digest, or_restart })
+                    Some(Hot { plan, old: old.digest, or_restart, understudy: None })
                 }
                 _ => None,
             };
@@ -241,10 +241,11 @@ impl Deployer {
     async fn release(
         &self,
         app: &App,
-        begun: Begun,
+        mut begun: Begun,
         blueprint: Blueprint,
         progress: &Progress,
     ) -> Result<Deployed, DeployError> {
+        let or_restart = begun.hot.as_ref().is_some_and(|hot| hot.or_restart);
         let rooms = &self.0.rooms;
         let rules = HealthRules::new(&blueprint.config, self.0.settings.health_timeout)?;
         let secrets = rooms.releases.secrets(app.id).await?;
@@ -254,7 +255,7 @@ impl Deployer {
             let subject = Subject { app, domain, secrets: &secrets, version, slug, config };
             Some(workloads(subject, &blueprint.formation, generation, &rules, self.0.settings.uptime))
         };
-        let hot = match &begun.hot {
+        let hot = match begun.hot.take() {
             Some(hot) => self.surveyed(app, hot, wanted(ReleaseVersion(0), 0).unwrap_or_default(), progress).await?,
             None => None,
         };
@@ -288,7 +289,6 @@ impl Deployer {
             before_commit: begun.before_commit,
         };
         self.tell(app, &format!("{} {version}: {}", begun.by, blueprint.summary));
-        let or_restart = begun.hot.is_some_and(|hot| hot.or_restart);
         let outcome = match (hot, told) {
             (Some(kit), _) => self.roll_out_hot(app, rollout, (kit, or_restart), progress).await,
             (None, Some(kit)) => self.roll_out_config(app, rollout, kit).await,

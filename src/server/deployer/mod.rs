@@ -49,7 +49,7 @@ pub use error::{DeployError, PhaseFailure};
 pub use health::{FailedCheck, RolloutFailure};
 pub use ports::{AppLog, Drains};
 pub use recovery::{Recovered, RefToMove};
-pub use upgrade::{Hot, UpgradeFailure};
+pub use upgrade::{Hot, Understudy, UpgradeFailure};
 pub use wishes::{HEALTH_PATH, HEALTH_TIMEOUT};
 
 use fleet::Fleet;
@@ -161,6 +161,11 @@ impl Deployer {
 
     /// Who of [`Self::ready`] may be an Erlang node, with what their environment has for cookies, the likeliest first.
     pub fn nodes(&self, app: &AppName) -> Vec<(Instance, Vec<String>)> {
+        self.with_cookies(app, self.ready(app))
+    }
+
+    /// Those of the instances that may be Erlang nodes, with the cookies.
+    fn with_cookies(&self, app: &AppName, instances: Vec<Instance>) -> Vec<(Instance, Vec<String>)> {
         let serving = self.0.fleet.serving(app);
         let cookies = |instance: &Instance| {
             let of = serving.iter().find(|workload| workload.id == instance.workload);
@@ -169,8 +174,8 @@ impl Deployer {
             cookies.dedup();
             cookies
         };
-        let ready = self.ready(app).into_iter().filter(|instance| instance.node.is_some());
-        ready.map(|instance| (instance.clone(), cookies(&instance))).collect()
+        let nodes = instances.into_iter().filter(|instance| instance.node.is_some());
+        nodes.map(|instance| (instance.clone(), cookies(&instance))).collect()
     }
 
     /// Where the replicas are, for those who enter one.

@@ -39,7 +39,7 @@ pub struct AppChange {
     pub from: Option<String>,
     /// Its version afterwards; `None` if it is gone.
     pub to: Option<String>,
-    /// `own` (the application brings an appup), `derived`, `added` or `removed`.
+    /// `own` (the application brings an appup), `relup` (the release brings one), `derived`, `added` or `removed`.
     pub appup: String,
     /// The modules that differ.
     pub modules: Vec<ModuleChange>,

@@ -62,7 +62,7 @@ why({'EXIT', {code_change_failed, _, Module, _, {'EXIT', {Why, _}}}}) ->
 why({'EXIT', {code_change_failed, _, Module, _, Why}}) ->
     text("the code_change of ~ts failed: ~0tP", [shown(Module), Why, 15]);
 why({old_processes, Module}) ->
-    text("processes still run code of ~ts of two versions ago", [shown(Module)]);
+    text("processes still run code of ~ts of two versions ago (a loop that calls itself by its full name would not)", [shown(Module)]);
 why({'EXIT', Why}) -> text("~0tP", [Why, 30]);
 why(Why) -> text("~0tP", [Why, 30]).
 
@@ -284,8 +284,12 @@ has_processes(App) ->
 
 loaded(Script) -> [M || {Step, {M, _, _}} <- Script, Step =:= load orelse Step =:= remove].
 
-%% The release's folder: where Elixir's own application is.
-root() -> filename:dirname(filename:dirname(code:lib_dir(elixir))).
+%% The release's folder: where Elixir's own application is, or in a release without it, Erlang's.
+root() ->
+    case code:lib_dir(elixir) of
+        {error, bad_name} -> code:root_dir();
+        Dir -> filename:dirname(filename:dirname(Dir))
+    end.
 
 dir(App, Vsn) -> filename:join([root(), "lib", atom_to_list(App) ++ "-" ++ Vsn]).
 

@@ -10,16 +10,17 @@ main([Old_root, New_root, Own, Out]) ->
     ok = file:write_file(Out, term_to_binary(Plan)).
 
 plan(#{apps := Before} = Old, #{apps := After} = New, Own) ->
-    Upgraded = [{App, gigalixir_appup:of_app(maps:get(App, Before), maps:get(App, After))}
+    Relup = shipped(Old, New),
+    Upgraded = [{App, by(Relup, gigalixir_appup:of_app(maps:get(App, Before), maps:get(App, After)))}
                 || App <- maps:get(order, New), maps:is_key(App, Before),
                    maps:get(vsn, maps:get(App, Before)) =/= maps:get(vsn, maps:get(App, After))],
-    Refusals = gigalixir_refusals:of_releases(Old, New) ++
+    Refusals = gigalixir_refusals:of_releases(Old, New) ++ gigalixir_refusals:of_relup(Relup) ++
         [R || {App, Appup} <- Upgraded,
               R <- gigalixir_refusals:of_app(maps:get(App, Before), maps:get(App, After), Appup, lists:member(App, Own))],
     Known = #{from => vsn(Old), to => vsn(New), name => binary(maps:get(name, New)),
               refusals => Refusals, apps => apps(Old, New, Upgraded), notes => notes(Upgraded), scripts => undefined},
     case Refusals of
-        [] -> with_scripts(Known, Old, New, Upgraded);
+        [] -> with_scripts(Known, Old, New, Upgraded, Relup);
         _ -> Known
     end.
 
@@ -27,13 +28,29 @@ vsn(#{vsn := Vsn}) -> binary(Vsn).
 term(Term) -> gigalixir_release:term(Term).
 binary(Text) -> unicode:characters_to_binary(Text).
 
-%% The instructions, for both directions. `undo` is empty where an appup knows no way back.
-with_scripts(Known, #{apps := Before} = Old, #{apps := After} = New, Upgraded) ->
-    [ok = write_appup(maps:get(App, Before), maps:get(App, After), Appup) || {App, Appup} <- Upgraded],
-    Undoable = lists:all(fun({_, #{down := Down}}) -> Down =/= undefined end, Upgraded),
+%% The relup that the release brings, as distillery and `systools:make_relup/3` make it: its author's word for every
+%% application. `{Up, Down}`, `Down` undefined where it knows no way back; `none` if it is of other versions.
+shipped(#{vsn := From}, #{folder := Folder}) ->
+    case file:consult(filename:join(Folder, "relup")) of
+        {ok, [{_, Ups, Downs}]} ->
+            case {lists:keyfind(From, 1, Ups), lists:keyfind(From, 1, Downs)} of
+                {{_, _, Up}, {_, _, Down}} -> {Up, Down};
+                {{_, _, Up}, false} -> {Up, undefined};
+                {false, _} -> none
+            end;
+        _ -> none
+    end.
+
+by(none, Appup) -> Appup;
+by({Up, Down}, Appup) -> Appup#{kind := relup, up := Up, down := Down}.
+
+%% The instructions, for both directions. `down` is empty where there is no way back.
+with_scripts(Known, Old, New, Upgraded, Relup) ->
     Derived = [M || {_, #{kind := derived, modules := Modules}} <- Upgraded, #{module := M} <- Modules],
-    case relup(Old, New, Undoable) of
-        {ok, Hard_up, Hard_down} ->
+    case relup(Old, New, Upgraded, Relup) of
+        {ok, Hard_up, Hard_down, Undoable} ->
+            #{apps := Before} = Old,
+            #{apps := After} = New,
             {Up, Down} = {soft(Hard_up, Derived), soft(Hard_down, Derived)},
             Known#{scripts => #{
                 up => term(Up), down => term(Down), undoable => Undoable, erts => binary(maps:get(erts, New)),
@@ -63,11 +80,18 @@ write_appup(#{vsn := From}, #{name := App, vsn := To, ebin := Ebin}, #{up := Up,
     file:write_file(filename:join(Ebin, atom_to_list(App) ++ ".appup"), term(Term)).
 
 %% OTP's own tool makes one script of all applications', in the order of their dependencies.
-relup(#{rel := Old_rel, root := Old_root, vsn := From}, #{rel := New_rel, root := New_root}, Undoable) ->
+relup(_, _, _, {Up, undefined}) -> {ok, Up, [], false};
+relup(_, _, _, {Up, Down}) -> {ok, Up, Down, true};
+relup(#{apps := Before} = Old, #{apps := After} = New, Upgraded, none) ->
+    [ok = write_appup(maps:get(App, Before), maps:get(App, After), Appup) || {App, Appup} <- Upgraded],
+    #{rel := Old_rel, root := Old_root, vsn := From} = Old,
+    #{rel := New_rel, root := New_root} = New,
+    Undoable = lists:all(fun({_, #{down := Down}}) -> Down =/= undefined end, Upgraded),
     Paths = [filename:join([Root, "lib", "*", "ebin"]) || Root <- [New_root, Old_root]],
     Downs = [Old_rel || Undoable],
     case systools:make_relup(New_rel, [Old_rel], Downs, [{path, Paths}, silent, noexec]) of
-        {ok, {_, [{From, _, Up}], Back}, _, _} -> {ok, Up, case Back of [{From, _, Down}] -> Down; [] -> [] end};
+        {ok, {_, [{From, _, Up}], Back}, _, _} ->
+            {ok, Up, case Back of [{From, _, Down}] -> Down; [] -> [] end, Undoable};
         {error, Module, Error} -> {error, binary(Module:format_error(Error))}
     end.
 
@@ -112,5 +136,6 @@ notes(Upgraded) ->
      || {_, #{kind := derived, modules := Modules}} <- Upgraded,
         #{module := M, change := changed, kind := Kind, code_change := C} <- Modules,
         C =/= own, Kind =:= server orelse Kind =:= statem orelse Kind =:= event]
-        ++ [unicode:characters_to_binary(io_lib:format("the appup of ~ts knows no way back: should the upgrade fail, replicas are replaced", [App]))
-            || {App, #{down := undefined}} <- Upgraded].
+        ++ [unicode:characters_to_binary(io_lib:format("the ~s of ~ts knows no way back: should the upgrade fail, replicas are replaced",
+                                                       [case Kind of relup -> relup; _ -> appup end, App]))
+            || {App, #{kind := Kind, down := undefined}} <- Upgraded].

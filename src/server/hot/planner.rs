@@ -121,8 +121,8 @@ impl Planner {
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
             ("HOME", "/tmp"),
             ("LC_ALL", "C.UTF-8"),
-            // One scheduler reads as fast as many, and starts sooner.
-            ("ERL_FLAGS", "+S 1:1 +sbwt none"),
+            // Few schedulers start sooner, and there is little to share out.
+            ("ERL_FLAGS", "+S 2:2 +sbwt none"),
         ];
         Job {
             name: format!("plan-{}", Uuid::new_v4().simple()),

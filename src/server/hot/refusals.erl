@@ -1,17 +1,27 @@
 %% Why two releases cannot be exchanged in a running node: all reasons at once, each with what to do.
 -module(gigalixir_refusals).
--export([of_releases/2, of_app/4]).
+-export([of_releases/2, of_relup/1, of_app/4]).
 
 %% What concerns the releases as wholes.
 of_releases(Old, New) ->
     lists:append([versions(Old, New), runtime(Old, New), files(Old, New), protocols(Old, New), environments(Old, New),
                   same_version(Old, New)]).
 
+%% What concerns the relup that a release brings.
+of_relup(none) -> [];
+of_relup({Up, _}) ->
+    [refusal(appup, {"the release's relup says that the node has to start anew", []}, restart()) || restarts(Up)].
+
+restarts(Instructions) ->
+    lists:member(restart_new_emulator, Instructions) orelse lists:member(restart_emulator, Instructions).
+
 %% What concerns one application that goes from one version to another. `Own` if it is the project's.
+of_app(Old, #{name := App} = New, #{kind := relup, modules := Modules}, _Own) ->
+    natives(App, Old, New, Modules);
 of_app(Old, #{name := App} = New, #{kind := own, modules := Modules, up := Up}, _Own) ->
     natives(App, Old, New, Modules) ++
         [refusal(appup, {"the appup of ~ts says that the node has to start anew", [App]}, restart())
-         || lists:member(restart_new_emulator, Up) orelse lists:member(restart_emulator, Up)];
+         || restarts(Up)];
 of_app(Old, #{name := App} = New, #{kind := derived, modules := Modules}, true) ->
     natives(App, Old, New, Modules) ++ start(App, Old, New);
 of_app(Old, #{name := App} = New, #{kind := derived, modules := Modules}, false) ->

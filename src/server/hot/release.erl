@@ -24,10 +24,22 @@ app(Root, App, Vsn) ->
     #{name => App, vsn => Vsn, dir => Dir, ebin => Ebin, keys => Keys,
       natives => natives(filename:join(Dir, "priv"))}.
 
-%% Shared objects by their place: drivers and NIFs.
+%% Machine code by its place: drivers, NIFs, and the programs behind ports, of which one that runs stays as it is.
 natives(Priv) ->
     maps:from_list([{F, erlang:md5(element(2, file:read_file(filename:join(Priv, F))))}
-                    || F <- filelib:wildcard("**/*.so*", Priv)]).
+                    || F <- filelib:wildcard("**", Priv), is_native(F, filename:join(Priv, F))]).
+
+is_native(Name, File) ->
+    string:find(filename:basename(Name), ".so") =/= nomatch andalso filelib:is_regular(File) orelse is_elf(File).
+
+is_elf(File) ->
+    case filelib:is_regular(File) andalso file:open(File, [read, raw, binary]) of
+        {ok, Handle} ->
+            Begin = file:read(Handle, 4),
+            ok = file:close(Handle),
+            Begin =:= {ok, <<127, "ELF">>};
+        _ -> false
+    end.
 
 digests(Ebin) ->
     maps:from_list([begin

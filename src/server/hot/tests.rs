@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::*;
 use crate::server::builder::BubblewrapSandbox;
-use crate::server::domain::{Stack, UpgradePlan};
+use crate::server::domain::{Slug, SlugDigest, SlugKind, Stack, UpgradePlan};
 use crate::server::progress::Progress;
 
 fn stack() -> Stack {
@@ -222,6 +222,45 @@ async fn what_the_source_changes_and_a_node_cannot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_reasons_come_in_one_list() {
+    let bench = Bench::new();
+    let one = bench.release();
+    bench.lay("0.2.0").edit("lib/tally/application.ex", "start_link([])", "start_link([:x])");
+    bench.edit("dep/lib/plain.ex", "answer, do: 1", "answer, do: 2");
+    let two = bench.release();
+    two.write("releases/0.2.0/vm.args", "+K true\n");
+    two.write("lib/tally-0.2.0/priv/fast.so", "code");
+    let plan = plan(&one, &two).await;
+    assert_eq!(refused(&plan).0, ["boot_file", "version", "native", "supervision"], "{plan:?}");
+    assert!(plan.refusals.iter().all(|refusal| !refusal.fix.is_empty()), "each with what to do: {plan:?}");
+}
+
+/// An application that is new is loaded and started, one that is gone is stopped and unloaded.
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_come_and_go() {
+    let bench = Bench::new();
+    let one = bench.release();
+    bench.write("more/mix.exs", &DEPENDENCY.replace(":dep", ":more").replace("Dep.", "More."));
+    bench.write("more/lib/more.ex", "defmodule More do\n  def answer, do: 1\nend\n");
+    bench.edit("mix.exs", "{:dep, path: \"dep\"}", "{:dep, path: \"dep\"}, {:more, path: \"more\"}");
+    let two = bench.lay("0.2.0").release();
+    bench.edit("mix.exs", ", {:more, path: \"more\"}", "");
+    let three = bench.version("0.2.1").release();
+    let (come, go) = (plan(&one, &two).await, plan(&two, &three).await);
+    let more = |plan: &UpgradePlan| {
+        assert_eq!(refused(plan), (Vec::new(), String::new()));
+        let app = plan.apps.iter().find(|app| app.name == "more").unwrap().clone();
+        (app.appup, app.from, app.to, plan.scripts.clone().unwrap().up)
+    };
+    let (kind, from, to, script) = more(&come);
+    assert_eq!((kind.as_str(), from, to.as_deref()), ("added", None, Some("1.0.0")));
+    assert!(script.contains("{application,start,[more"), "{script}");
+    let (kind, from, to, script) = more(&go);
+    assert_eq!((kind.as_str(), from.as_deref(), to), ("removed", Some("1.0.0"), None));
+    assert!(script.contains("{application,stop,[more]}"), "{script}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_release_changes_and_a_node_cannot() {
     let bench = Bench::new();
     let (one, two) = (bench.release(), bench.lay("0.2.0").release());
@@ -241,6 +280,17 @@ async fn what_the_release_changes_and_a_node_cannot() {
 
     let native = changed(&|made| made.write("lib/tally-0.2.0/priv/fast.so", "code"));
     is_refused(&plan(&one, &native).await, "native", "fast.so");
+    let port = changed(&|made| made.write("lib/tally-0.2.0/priv/bin/helper", "\x7fELF and so on"));
+    is_refused(&plan(&one, &port).await, "native", "bin/helper");
+    let text = changed(&|made| made.write("lib/tally-0.2.0/priv/static/page.html", "<p>\n"));
+    assert_eq!(refused(&plan(&one, &text).await), (Vec::new(), String::new()), "a file that is only read");
+
+    let started = changed(&|made| {
+        made.edit("lib/tally-0.2.0/ebin/tally.app", "'Elixir.Tally.Application',[]", "'Elixir.Tally.Application',[x]")
+    });
+    is_refused(&plan(&one, &started).await, "supervision", "started by another module or with other arguments");
+    let renamed = changed(&|made| made.edit("releases/0.2.0/tally.rel", "{release,{\"tally\"", "{release,{\"other\""));
+    is_refused(&plan(&one, &renamed).await, "version", "the release was called tally and is called other");
 
     let config = changed(&|made| made.write("releases/0.2.0/sys.config", "[{tally,[{greeting,<<\"hi\">>}]}].\n"));
     is_refused(&plan(&one, &config).await, "environment", "the configuration of tally has changed (greeting)");
@@ -266,6 +316,50 @@ async fn what_the_release_changes_and_a_node_cannot() {
     let plan = plan(&old, &two).await;
     let (kinds, text) = refused(&plan);
     assert!(kinds.contains(&"otp") && text.contains("elixir goes from 1.0.0"), "{text}");
+}
+
+/// What distillery ships, and whoever calls `systools:make_relup/3`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relup_that_the_release_brings_is_its_authors_word() {
+    let bench = Bench::new();
+    let (one, two) = (bench.release(), bench.lay("0.2.0").release());
+    let counter = "{update, 'Elixir.Tally.Counter', {advanced, []}}";
+    let appup = format!("{{\"0.2.0\", [{{\"0.1.0\", [{counter}]}}], [{{\"0.1.0\", [{counter}]}}]}}.\n");
+    two.write("lib/tally-0.2.0/ebin/tally.appup", &appup);
+    let (old, new) = (one.root().join("releases/0.1.0/tally"), two.root().join("releases/0.2.0/tally"));
+    let paths = [&two, &one].map(|made| format!("\"{}/lib/*/ebin\"", made.root().display())).join(", ");
+    let make = format!(
+        "{{ok, R, _, _}} = systools:make_relup(\"{}\", [\"{old}\"], [\"{old}\"], [{{path, [{paths}]}}, silent, noexec]), \
+         ok = file:write_file(\"{}/relup\", io_lib:format(\"~tp.~n\", [R])), halt().",
+        new.display(),
+        new.parent().unwrap().display(),
+        old = old.display(),
+    );
+    let made = Command::new("erl").args(["-noinput", "-eval", &make]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    fs::remove_file(two.root().join("lib/tally-0.2.0/ebin/tally.appup")).unwrap();
+
+    let shipped = plan(&one, &two).await;
+    assert_eq!(refused(&shipped), (Vec::new(), String::new()));
+    assert_eq!(shipped.apps[0].appup, "relup");
+    let scripts = shipped.scripts.clone().unwrap();
+    assert!(
+        scripts.up.contains("{code_change,up") && scripts.up.contains("brutal_purge"),
+        "as it stands: {}",
+        scripts.up
+    );
+    assert!(scripts.undoable && scripts.down.contains("{code_change,down"), "{}", scripts.down);
+
+    let relup = two.root().join("releases/0.2.0/relup");
+    let text = fs::read_to_string(&relup).unwrap();
+    fs::write(&relup, text.replace("\"0.1.0\"", "\"0.0.9\"")).unwrap();
+    assert_eq!(plan(&one, &two).await.apps[0].appup, "derived", "it is of other versions");
+    fs::write(&relup, "{\"0.2.0\", [{\"0.1.0\", [], [point_of_no_return, restart_emulator]}], []}.\n").unwrap();
+    is_refused(&plan(&one, &two).await, "appup", "relup says that the node has to start anew");
+    // Native code is refused whatever the author says.
+    fs::write(&relup, text).unwrap();
+    two.write("lib/tally-0.2.0/priv/fast.so", "code");
+    is_refused(&plan(&one, &two).await, "native", "fast.so");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,4 +389,33 @@ async fn what_is_no_release_is_said() {
     let said =
         planner.plan(&stack(), (&one.archive(), &Made(two).archive()), "tally", &Progress::silent()).await.unwrap_err();
     assert!(said.to_string().contains("the new code is no mix release"), "{said}");
+}
+
+/// What needs no comparison is refused without one: here there is nothing that could be compared.
+#[tokio::test]
+async fn what_is_of_another_kind_or_stack_is_refused() {
+    let (store, folder) = crate::server::store::testing::open().await;
+    let plans = super::testing::plans(&store, folder.path());
+    let slug = |kind, stack: &str, letter: &str| Slug {
+        digest: SlugDigest::parse(&letter.repeat(64)).unwrap(),
+        size: 1,
+        sha: "0".repeat(40),
+        stack: Stack::parse(stack).unwrap(),
+        kind,
+        processes: Default::default(),
+        customer_app_name: (kind == SlugKind::Release).then(|| "tally".to_owned()),
+        customer_app_version: None,
+        capabilities: serde_json::Value::Null,
+        schedules: Vec::new(),
+    };
+    let release = slug(SlugKind::Release, "debian-12", "a");
+    for (other, what, why) in [
+        (slug(SlugKind::Release, "gigalixir-24", "b"), "stack", "the stack goes from debian-12 to gigalixir-24"),
+        (slug(SlugKind::Mix, "debian-12", "c"), "kind", "what was pushed is no mix release"),
+    ] {
+        is_refused(&plans.forth(&release, &other, &Progress::silent()).await.unwrap(), what, why);
+    }
+    let mix = slug(SlugKind::Mix, "debian-12", "d");
+    let plan = plans.forth(&mix, &release, &Progress::silent()).await.unwrap();
+    is_refused(&plan, "kind", "what runs is no mix release");
 }

@@ -106,12 +106,12 @@ async fn login(
     ok(key(accounts.mint_key(user.id).await?))
 }
 
-pub(super) async fn show(SignedIn { user, key_expires_at }: SignedIn) -> Answer<Account> {
+pub(super) async fn show(SignedIn { user, key }: SignedIn) -> Answer<Account> {
     ok(Account {
         email: user.email.to_string(),
         tier: user.tier.as_str().into(),
         credit_cents: 0,
-        api_key_expires_at: Some(key_expires_at.to_string()),
+        api_key_expires_at: Some(key.expires_at.to_string()),
     })
 }
 

@@ -10,12 +10,11 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD};
-use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::error::HttpError;
 use super::routes::{KEY, PASSWORD, Part, Sheet};
-use crate::server::actions::account::{Accounts, Credentials};
+use crate::server::actions::account::{Accounts, Credentials, ShownKey};
 use crate::server::domain::User;
 
 /// Some clients leave the padding away.
@@ -29,8 +28,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 pub struct SignedIn {
     /// Who.
     pub user: User,
-    /// When the key in use expires.
-    pub key_expires_at: Timestamp,
+    /// By which key.
+    pub key: ShownKey,
 }
 
 impl<S> FromRequestParts<S> for SignedIn
@@ -41,8 +40,8 @@ where
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
-        let (user, key_expires_at) = Arc::<Accounts>::from_ref(state).authenticate(&basic(&parts.headers)).await?;
-        Ok(Self { user, key_expires_at })
+        let (user, key) = Arc::<Accounts>::from_ref(state).authenticate(&basic(&parts.headers)).await?;
+        Ok(Self { user, key })
     }
 }
 

@@ -64,35 +64,35 @@ impl Part for Upgrade {
 async fn exec(
     State(apps): State<Arc<Apps>>,
     State(shutdown): State<CancellationToken>,
-    SignedIn { user, .. }: SignedIn,
+    SignedIn { user, key }: SignedIn,
     Segments(app): Segments<String>,
     upgrade: Upgrade,
 ) -> Result<Response, HttpError> {
     let access = apps.access_changes();
     apps.may_enter(&user, &app).await?;
     let upgrade = upgrade.asked()?;
-    let visitor = visit::Visitor { _place: apps.take_place(&user)?, apps, user, app, shutdown, access };
+    let visitor = visit::Visitor { _place: apps.take_place(&user)?, apps, user, key, app, shutdown, access };
     Ok(upgrade.on_upgrade(move |socket| visit::program(visitor, socket)))
 }
 
 async fn attend(
     State(apps): State<Arc<Apps>>,
     State(shutdown): State<CancellationToken>,
-    SignedIn { user, .. }: SignedIn,
+    SignedIn { user, key }: SignedIn,
     Segments(app): Segments<String>,
     upgrade: Upgrade,
 ) -> Result<Response, HttpError> {
     let access = apps.access_changes();
     apps.may_run(&user, &app).await?;
     let upgrade = upgrade.asked()?;
-    let visitor = visit::Visitor { _place: apps.take_place(&user)?, apps, user, app, shutdown, access };
+    let visitor = visit::Visitor { _place: apps.take_place(&user)?, apps, user, key, app, shutdown, access };
     Ok(upgrade.on_upgrade(move |socket| visit::job(visitor, socket)))
 }
 
 async fn tunnel(
     State(apps): State<Arc<Apps>>,
     State(shutdown): State<CancellationToken>,
-    SignedIn { user, .. }: SignedIn,
+    SignedIn { user, key }: SignedIn,
     Segments(app): Segments<String>,
     Parameters(query): Parameters<TunnelQuery>,
     upgrade: Upgrade,
@@ -103,7 +103,7 @@ async fn tunnel(
     let place = apps.take_place(&user)?;
     let entrance = apps.enter(&user, &app, query.replica.as_deref()).await?;
     let stream = apps.connect(&entrance, query.port).await?;
-    let visitor = visit::Visitor { apps, user, app, shutdown, access, _place: place };
+    let visitor = visit::Visitor { apps, user, key, app, shutdown, access, _place: place };
     Ok(upgrade.on_upgrade(move |socket| visit::tunnel(visitor, entrance, query.port, stream, socket)))
 }
 

@@ -1,5 +1,6 @@
 //! Visits in replicas over one WebSocket each: a program beside the app's own, one in a job's replica, a tunnel. Each ends
-//! with what it is for, when the visitor goes, and when they lose their access.
+//! with what it is for, when the visitor goes, when they lose their access, and when the API key that they came with is no
+//! more (that of an ssh connection is another, see [`super::super::ssh`]).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use super::line::{End, Line};
 use crate::api;
 use crate::api::inside::{Exec, Told};
 use crate::api::job::Attend;
+use crate::server::actions::account::ShownKey;
 use crate::server::actions::apps::Apps;
 use crate::server::actions::enter::{Entrance, login_shell};
 use crate::server::actions::{ActionError, Place};
@@ -26,9 +28,10 @@ const STOPPING: &str = "the server is stopping";
 pub(super) struct Visitor {
     pub(super) apps: Arc<Apps>,
     pub(super) user: User,
+    pub(super) key: ShownKey,
     pub(super) app: String,
     pub(super) shutdown: CancellationToken,
-    /// Subscribed before access was looked at.
+    /// Looked at after it was subscribed, and again whenever it changes.
     pub(super) access: watch::Receiver<()>,
     pub(super) _place: Place<UserId>,
 }
@@ -132,12 +135,12 @@ impl Visitor {
         let mut access = self.access.clone();
         let banished = async {
             loop {
+                if let Err(error) = self.may_stay(entrance).await {
+                    return in_words(error);
+                }
                 // The sender lives in the store, which outlives every visit.
                 if access.changed().await.is_err() {
                     std::future::pending::<()>().await;
-                }
-                if let Err(error) = self.apps.may_stay(entrance).await {
-                    return in_words(error);
                 }
             }
         };
@@ -145,6 +148,11 @@ impl Visitor {
             () = self.shutdown.cancelled() => STOPPING.to_owned(),
             why = banished => why,
         }
+    }
+
+    async fn may_stay(&self, entrance: &Entrance) -> Result<(), ActionError> {
+        self.apps.still_holds(&self.key).await?;
+        self.apps.may_stay(entrance).await
     }
 
     async fn left(&self, entrance: &Entrance, begun: Instant, what: &str) {

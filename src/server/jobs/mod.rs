@@ -32,14 +32,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::Stream;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::clock::Clock;
 use super::domain::{AppId, AppName, Hostname, Job, JobId, LogLine, WorkloadId};
 use super::releases::Releases;
-use super::runtime::Runtime;
+use super::runtime::{Lines, Runtime};
 use super::store::{Store, StoreError};
 
 pub use begin::Wish;
@@ -103,7 +103,7 @@ pub struct Rooms {
     /// What they say.
     pub output: Output,
     /// The way of every replica's lines into the log.
-    pub lines: mpsc::Sender<(WorkloadId, LogLine)>,
+    pub lines: Lines,
     /// What time it is.
     pub clock: Clock,
 }

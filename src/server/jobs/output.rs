@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::server::domain::{AppName, JobId, JobKind, LogLine, LogSource, WorkloadId};
 use crate::server::logs::{LogFilter, LogLimits, Logs};
+use crate::server::runtime::{Lines, Spoken};
 
 /// Longer than any line of a log could be waited for.
 const HEARD: Duration = Duration::from_secs(30);
@@ -79,7 +80,7 @@ impl Output {
     }
 
     /// Sends the last line after all others and returns when it has come.
-    pub(super) async fn end(&self, workload: &WorkloadId, text: &str, lines: &mpsc::Sender<(WorkloadId, LogLine)>) {
+    pub(super) async fn end(&self, workload: &WorkloadId, text: &str, lines: &Lines) {
         let (heard, wait) = oneshot::channel();
         let id = match self.write_open().get_mut(workload) {
             Some(open) => {
@@ -91,7 +92,7 @@ impl Output {
         let line =
             LogLine { at: Timestamp::now(), source: LogSource::Platform, text: format!("{}{text}", last_begins(id)) };
         let said = async {
-            if lines.send((workload.clone(), line)).await.is_ok() {
+            if lines.send(Spoken::new(workload.clone(), line)).await.is_ok() {
                 let _ = wait.await;
             }
         };

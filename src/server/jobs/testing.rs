@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::server::clock::Clock;
-use crate::server::domain::{Hostname, LogLine, WorkloadId};
+use crate::server::domain::Hostname;
 use crate::server::releases::Releases;
-use crate::server::runtime::Runtime;
+use crate::server::runtime::{Runtime, Spoken};
 use crate::server::store::Store;
 
 use super::{Jobs, Output, Rooms, Settings};
@@ -32,10 +32,10 @@ pub(super) async fn with(
 ) -> Jobs {
     let output = Output::open(&folder.join("jobs"), 100_000).unwrap();
     output.recover(store).await.unwrap();
-    let (lines, mut spoken) = mpsc::channel::<(WorkloadId, LogLine)>(64);
+    let (lines, mut spoken) = mpsc::channel::<Spoken>(64);
     let carried = output.clone();
     tokio::spawn(async move {
-        while let Some((workload, line)) = spoken.recv().await {
+        while let Some(Spoken { workload, line, .. }) = spoken.recv().await {
             carried.hear(&workload, &line);
         }
     });

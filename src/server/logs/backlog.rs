@@ -7,21 +7,30 @@ use crate::server::domain::LogLine;
 /// What a line costs beside its text.
 const OVERHEAD: usize = 128;
 
+/// What is to be done when a line is kept.
+pub type Kept = Box<dyn FnOnce() + Send>;
+
 /// A bounded queue of lines.
-#[derive(Debug)]
 pub(super) struct Backlog {
-    lines: VecDeque<LogLine>,
+    lines: VecDeque<(LogLine, Option<Kept>)>,
     bytes: usize,
     limit: usize,
     lost: u64,
 }
 
 /// What had waited.
-#[derive(Debug)]
 pub(super) struct Batch {
     /// How many lines went missing before these.
     pub(super) lost: u64,
     pub(super) lines: VecDeque<LogLine>,
+    /// To be done when they are kept, in their order.
+    pub(super) kept: Vec<Kept>,
+}
+
+impl std::fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backlog").field("lines", &self.lines.len()).field("lost", &self.lost).finish_non_exhaustive()
+    }
 }
 
 impl Backlog {
@@ -29,11 +38,11 @@ impl Backlog {
         Self { lines: VecDeque::new(), bytes: 0, limit, lost: 0 }
     }
 
-    pub(super) fn push(&mut self, line: LogLine) {
+    pub(super) fn push(&mut self, line: LogLine, kept: Option<Kept>) {
         self.bytes += cost(&line);
-        self.lines.push_back(line);
+        self.lines.push_back((line, kept));
         while self.bytes > self.limit
-            && let Some(oldest) = self.lines.pop_front()
+            && let Some((oldest, _)) = self.lines.pop_front()
         {
             self.bytes -= cost(&oldest);
             self.lost += 1;
@@ -42,7 +51,8 @@ impl Backlog {
 
     pub(super) fn take(&mut self) -> Batch {
         self.bytes = 0;
-        Batch { lost: std::mem::take(&mut self.lost), lines: std::mem::take(&mut self.lines) }
+        let (lines, kept): (VecDeque<_>, Vec<_>) = self.lines.drain(..).unzip();
+        Batch { lost: std::mem::take(&mut self.lost), lines, kept: kept.into_iter().flatten().collect() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

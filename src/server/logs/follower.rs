@@ -36,7 +36,7 @@ impl Follower {
     pub(super) fn push(&self, lines: &[LogLine], end: Position) {
         let mut waiting = self.lock();
         for line in lines.iter().filter(|line| self.filter.lets_through(line)) {
-            waiting.backlog.push(line.clone());
+            waiting.backlog.push(line.clone(), None);
         }
         waiting.end = end;
         drop(waiting);
@@ -52,7 +52,7 @@ impl Follower {
     /// The lines as they come, for the one reader there is.
     pub(super) fn lines(self: Arc<Self>) -> impl Stream<Item = LogLine> + Send {
         let batches = stream::unfold(self, |follower| async move {
-            let (Batch { lost, lines }, _) = follower.next().await?;
+            let (Batch { lost, lines, .. }, _) = follower.next().await?;
             let skipped = (lost > 0).then(|| LogLine {
                 at: Timestamp::now(),
                 source: LogSource::Platform,

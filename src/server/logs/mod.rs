@@ -29,6 +29,7 @@ use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+pub use backlog::Kept;
 pub use feed::{Feed, News};
 pub use filter::LogFilter;
 pub use line::format;
@@ -72,9 +73,15 @@ impl Logs {
     }
 
     /// Adds a line. Its text is made safe for a terminal and cut to 64 KiB.
-    pub fn append(&self, app: &AppName, mut line: LogLine) {
+    pub fn append(&self, app: &AppName, line: LogLine) {
+        self.keep(app, line, None);
+    }
+
+    /// The same; `kept` is called, by the one thread that writes, when the line is in its file: soon, or never if it is
+    /// one of those that are lost.
+    pub fn keep(&self, app: &AppName, mut line: LogLine, kept: Option<Kept>) {
         line.text = clean::clean(line.text);
-        self.shared.append(app, line);
+        self.shared.append(app, line, kept);
     }
 
     /// Adds a line of the platform's own, or several when `text` has line ends.

@@ -169,7 +169,7 @@ async fn a_slow_reader_loses_lines_is_told_and_slows_nobody() {
 fn an_overrun_backlog_loses_its_oldest_and_counts_them() {
     let mut backlog = backlog::Backlog::new(1_000);
     for n in 0..100 {
-        backlog.push(web(n.to_string()));
+        backlog.push(web(n.to_string()), None);
     }
     let batch = backlog.take();
     assert_eq!(batch.lost + batch.lines.len() as u64, 100);
@@ -229,4 +229,37 @@ async fn idle_apps_hold_no_files_open() {
         .unwrap()
         .filter(|fd| std::fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|file| file.starts_with(temp.path())));
     assert_eq!(ours.count(), 0);
+}
+
+#[tokio::test]
+async fn who_asks_is_told_when_a_line_is_in_its_file() {
+    let temp = tempfile::tempdir().unwrap();
+    let logs = open(&temp, 1_000_000);
+    let folder = temp.path().join("logs/hill");
+    let (tell, told) = std::sync::mpsc::channel();
+    for n in 0..100 {
+        let (tell, folder) = (tell.clone(), folder.clone());
+        let kept = move || {
+            let files = std::fs::read_dir(&folder).unwrap().flatten();
+            let text: String = files.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect();
+            tell.send((n, text.contains(&format!("line {n}\n")))).unwrap();
+        };
+        logs.keep(&app(), web(format!("line {n}")), Some(Box::new(kept)));
+    }
+    logs.flush().await;
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), (0..100).map(|n| (n, true)).collect::<Vec<_>>());
+}
+
+#[test]
+fn nobody_is_told_of_lines_that_are_lost() {
+    let mut backlog = backlog::Backlog::new(1_000);
+    let (tell, told) = std::sync::mpsc::channel();
+    for n in 0..100 {
+        let tell = tell.clone();
+        backlog.push(web(n.to_string()), Some(Box::new(move || tell.send(n).unwrap())));
+    }
+    let batch = backlog.take();
+    batch.kept.into_iter().for_each(|kept| kept());
+    let told: Vec<u64> = told.try_iter().collect();
+    assert_eq!(told, (batch.lost..100).collect::<Vec<_>>(), "those that stayed, in their order");
 }

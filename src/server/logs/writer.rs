@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::LogLimits;
-use super::backlog::{Backlog, Batch};
+use super::backlog::{Backlog, Batch, Kept};
 use super::follower::Follower;
 use super::line::write_to;
 use super::ring::{Ring, Snapshot};
@@ -49,13 +49,13 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(super) fn append(&self, app: &AppName, line: LogLine) {
+    pub(super) fn append(&self, app: &AppName, line: LogLine, kept: Option<Kept>) {
         let mut waiting = self.lock();
         match waiting.lines.get_mut(app) {
-            Some(backlog) => backlog.push(line),
+            Some(backlog) => backlog.push(line, kept),
             None => {
                 let mut backlog = Backlog::new(self.limits.backlog_bytes);
-                backlog.push(line);
+                backlog.push(line, kept);
                 waiting.lines.insert(app.clone(), backlog);
             }
         }
@@ -150,8 +150,10 @@ impl Writer {
         let news = batch.lines.len() as u64;
         let lines: Vec<LogLine> = notice.into_iter().chain(batch.lines).collect();
         match self.keep(app, &lines) {
-            Ok(()) if refused > 0 => drop(self.refused.remove(app)),
-            Ok(()) => {}
+            Ok(()) => {
+                self.refused.remove(app);
+                batch.kept.into_iter().for_each(|kept| kept());
+            }
             Err(error) => {
                 if refused == 0 {
                     tracing::error!(app.name = %app, %error, "log lines could not be written");

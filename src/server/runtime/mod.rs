@@ -20,6 +20,7 @@ mod relay;
 mod roster;
 pub mod session;
 pub mod spec;
+mod spoken;
 mod standing;
 mod stop;
 
@@ -30,6 +31,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use self::directory::Directory;
+pub use self::spoken::{Kept, Lines, Spoken};
 use super::domain::{Instance, SlugDigest, Workload, WorkloadId};
 
 /// A place where apps run.

@@ -1,16 +1,22 @@
-//! Output that somebody else keeps, on its way to the logs: in order and exactly once, also across servers. How far it
-//! was handed on stands in a small file.
+//! Output that somebody else keeps, on its way to the logs: in order, none lost, also across servers. How far it was
+//! handed on and kept stands in a small file. A server that is killed between keeping lines and saying so leaves a few for
+//! the next one to hand on again; else each comes once.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
-use super::files;
+use super::{Lines, Spoken, files};
 use crate::server::domain::{LogLine, LogSource, WorkloadId};
 
+/// What a position takes in its file: more than it ever needs, so that each is written over the one before.
+const WIDTH: usize = 512;
 /// Lines handed on together.
 const MOST: usize = 64;
 /// A line longer than this goes on as a line of its own.
@@ -24,7 +30,7 @@ pub(super) struct Passage {
     pub(super) file: PathBuf,
     pub(super) workload: WorkloadId,
     pub(super) source: LogSource,
-    pub(super) logs: mpsc::Sender<(WorkloadId, LogLine)>,
+    pub(super) logs: Lines,
 }
 
 /// How far a container's output was handed on.
@@ -42,6 +48,13 @@ impl Position {
     fn pass(&mut self, at: Timestamp) {
         self.count = if at == self.at { self.count + 1 } else { 1 };
         self.at = at;
+    }
+
+    /// One write, as long as the one before.
+    fn write(&self, file: &File) -> io::Result<()> {
+        let mut text = serde_json::to_vec(self)?;
+        text.resize(text.len().max(WIDTH), b' ');
+        file.write_all_at(&text, 0)
     }
 }
 
@@ -61,7 +74,8 @@ impl Passage {
     /// position may come again: it is known. Pieces without a line's end are one line with the next.
     pub(super) async fn carry(&self, position: &mut Position, pieces: impl Stream<Item = Piece>) {
         let mut pieces = std::pin::pin!(pieces.ready_chunks(MOST));
-        let (mut lines, mut again) = (Lines { next: position.clone(), ..Lines::default() }, position.count);
+        let file = self.file().map(Arc::new).inspect_err(|error| self.complain(error)).ok();
+        let (mut lines, mut again) = (Pieces { next: position.clone(), ..Pieces::default() }, position.count);
         let begin = position.at;
         while let Some(batch) = pieces.next().await {
             for (at, text) in batch {
@@ -72,39 +86,56 @@ impl Passage {
                     lines.push(at, &text);
                 }
             }
-            self.hand_on(&mut lines, position).await;
+            self.hand_on(&mut lines, position, file.as_ref()).await;
         }
         lines.end();
-        self.hand_on(&mut lines, position).await;
+        self.hand_on(&mut lines, position, file.as_ref()).await;
     }
 
-    async fn hand_on(&self, lines: &mut Lines, position: &mut Position) {
+    async fn hand_on(&self, lines: &mut Pieces, position: &mut Position, file: Option<&Arc<File>>) {
         for batch in lines.whole.chunks(MOST.min(self.logs.max_capacity())) {
-            // From here on nothing waits: what is handed on is written down in the same breath.
+            // From here on nothing waits: what is handed on is passed in the same breath.
             let Ok(permits) = self.logs.reserve_many(batch.len()).await else { return };
-            for (permit, (at, text, after)) in permits.zip(batch) {
+            let last = batch.len().saturating_sub(1);
+            for (number, (permit, (at, text, after))) in permits.zip(batch).enumerate() {
                 let text = String::from_utf8_lossy(text).into_owned();
-                permit.send((self.workload.clone(), LogLine { at: *at, source: self.source.clone(), text }));
+                let line = LogLine { at: *at, source: self.source.clone(), text };
+                let mut spoken = Spoken::new(self.workload.clone(), line);
+                if let Some(file) = file.filter(|_| number == last) {
+                    let (file, after) = (file.clone(), after.clone());
+                    spoken.kept = Some(Box::new(move || {
+                        if let Err(error) = after.write(&file) {
+                            tracing::error!("output may be seen twice: {error}");
+                        }
+                    }));
+                }
+                permit.send(spoken);
                 position.clone_from(after);
-            }
-            if let Err(error) = files::write_json(&self.file, position, false) {
-                tracing::error!(app.name = %self.workload.app, "output may be seen twice: {error}");
             }
         }
         lines.whole.clear();
+    }
+
+    /// The file of the position. Once it is removed with its replica, what is still written is written to nothing.
+    fn file(&self) -> io::Result<File> {
+        File::options().write(true).create(true).truncate(false).mode(0o600).open(&self.file)
+    }
+
+    fn complain(&self, error: &io::Error) {
+        tracing::error!(app.name = %self.workload.app, "output may be seen twice: {error}");
     }
 }
 
 /// Long lines come in pieces; only the last one has the line's end.
 #[derive(Default)]
-struct Lines {
+struct Pieces {
     next: Position,
     rest: Vec<u8>,
     begun: Option<Timestamp>,
     whole: Vec<(Timestamp, Vec<u8>, Position)>,
 }
 
-impl Lines {
+impl Pieces {
     fn push(&mut self, at: Timestamp, piece: &[u8]) {
         self.next.pass(at);
         self.begun.get_or_insert(at);
@@ -135,6 +166,8 @@ pub(super) fn stamped(piece: &[u8]) -> Option<Piece> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -143,7 +176,7 @@ mod tests {
 
     #[test]
     fn pieces_become_lines_and_positions() {
-        let mut lines = Lines::default();
+        let mut lines = Pieces::default();
         for (second, piece) in [(1, "a\r\n"), (2, "long "), (2, "line\n"), (2, "x\n"), (3, "no end")] {
             lines.push(at(second), piece.as_bytes());
         }
@@ -182,14 +215,22 @@ mod tests {
                 said.iter().take(count).map(|(second, text)| (at(*second), text.as_bytes().to_vec())).collect();
             futures_util::stream::iter(said)
         };
+        let mut heard = |keep: bool| {
+            let mut texts = Vec::new();
+            while let Ok(Spoken { line, kept, .. }) = lines.try_recv() {
+                kept.filter(|_| keep).map(|kept| kept());
+                texts.push(line.text);
+            }
+            texts
+        };
         passage.carry(&mut passage.of("one"), pieces(3)).await;
+        assert_eq!(heard(true), ["a", "b", "c"]);
+        passage.carry(&mut passage.of("one"), pieces(5)).await;
+        assert_eq!(heard(false), ["d", "e"]);
+        passage.carry(&mut passage.of("one"), pieces(5)).await;
+        assert_eq!(heard(true), ["d", "e"], "what was not kept comes again");
         passage.carry(&mut passage.of("one"), pieces(5)).await;
         passage.carry(&mut passage.of("another"), pieces(1)).await;
-        drop(passage);
-        let mut texts = Vec::new();
-        while let Some((_, line)) = lines.recv().await {
-            texts.push(line.text);
-        }
-        assert_eq!(texts, ["a", "b", "c", "d", "e", "a"]);
+        assert_eq!(heard(true), ["a"]);
     }
 }

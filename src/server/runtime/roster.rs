@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
-use super::InstanceEvent;
+use super::{InstanceEvent, Lines, Spoken};
 use crate::server::domain::{Instance, LogLine, LogSource, WorkloadId};
 
 const EVENTS: usize = 1024;
@@ -16,11 +16,11 @@ pub(super) struct Roster {
     events: broadcast::Sender<InstanceEvent>,
     instances: Mutex<BTreeMap<String, Instance>>,
     /// Where the apps' lines go.
-    pub(super) logs: mpsc::Sender<(WorkloadId, LogLine)>,
+    pub(super) logs: Lines,
 }
 
 impl Roster {
-    pub(super) fn new(logs: mpsc::Sender<(WorkloadId, LogLine)>) -> Self {
+    pub(super) fn new(logs: Lines) -> Self {
         Self { events: broadcast::Sender::new(EVENTS), instances: Mutex::default(), logs }
     }
 
@@ -53,6 +53,6 @@ impl Roster {
     /// A line of the platform in an app's log; lost if the log cannot keep up.
     pub(super) fn say(&self, workload: &WorkloadId, text: String) {
         let line = LogLine { at: Timestamp::now(), source: LogSource::Platform, text };
-        let _ = self.logs.try_send((workload.clone(), line));
+        let _ = self.logs.try_send(Spoken::new(workload.clone(), line));
     }
 }

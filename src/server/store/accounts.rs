@@ -69,6 +69,7 @@ impl Store {
             Ok(())
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 
     /// Makes this key the user's only one.
@@ -78,6 +79,7 @@ impl Store {
             insert_key(tx, user, &key)
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 
     /// Ends one of the user's keys; one that is gone is no error.

@@ -84,6 +84,7 @@ impl Store {
             Ok(Some(previous))
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 }
 

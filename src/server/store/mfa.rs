@@ -59,6 +59,7 @@ impl Store {
             Ok(true)
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 
     /// Uses a TOTP step up. `false` when it, or a later one, was used before.

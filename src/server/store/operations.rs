@@ -29,6 +29,8 @@ pub enum Kind {
     Restart,
     /// Other counts or another size.
     Scale,
+    /// A replica for a rehearsal. It is undone as soon as it has begun.
+    Rehearse,
     /// The end of the app.
     Destroy,
 }
@@ -252,7 +254,8 @@ fn operation(row: &Row<'_>) -> Result<Operation, StoreError> {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Deploy, Self::Rollback, Self::Config, Self::Restart, Self::Scale, Self::Destroy];
+    const ALL: [Self; 7] =
+        [Self::Deploy, Self::Rollback, Self::Config, Self::Restart, Self::Scale, Self::Rehearse, Self::Destroy];
 
     /// As stored and in logs.
     pub fn as_str(self) -> &'static str {
@@ -262,6 +265,7 @@ impl Kind {
             Self::Config => "config",
             Self::Restart => "restart",
             Self::Scale => "scale",
+            Self::Rehearse => "rehearse",
             Self::Destroy => "destroy",
         }
     }

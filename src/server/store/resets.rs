@@ -40,6 +40,7 @@ impl Store {
             Ok(true)
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 }
 

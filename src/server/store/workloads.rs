@@ -70,19 +70,6 @@ impl Store {
         .await
     }
 
-    /// A generation that is only to be ended from now on, whatever becomes of the operation that made it.
-    pub async fn drain_workload(&self, app: AppId, id: &WorkloadId) -> Result<(), StoreError> {
-        let id = id.clone();
-        self.write(move |tx| {
-            tx.execute(
-                "UPDATE workloads SET state = 'draining' WHERE app = ?1 AND process = ?2 AND generation = ?3",
-                params![app.0, id.process.as_str(), id.generation],
-            )?;
-            Ok(())
-        })
-        .await
-    }
-
     /// Forgets a wish that the runtime has removed.
     pub async fn forget_workload(&self, app: AppId, id: &WorkloadId) -> Result<(), StoreError> {
         let id = id.clone();

@@ -4,6 +4,7 @@
 mod recovery;
 mod rollouts;
 mod scaling;
+mod upgrades;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -13,6 +13,7 @@ mod node;
 mod rehearsal;
 mod settle;
 mod survey;
+mod understudy;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,9 +30,10 @@ use super::rollout::Rollout;
 use super::{DeployError, Deployer, messages};
 
 pub use node::UpgradeFailure;
+pub use understudy::Understudy;
 
 /// What a deploy says that wants to be brought to running nodes.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Hot {
     /// How.
     pub plan: UpgradePlan,
@@ -39,6 +41,8 @@ pub struct Hot {
     pub old: SlugDigest,
     /// Whether new replicas are put beside the old ones, if it cannot be done.
     pub or_restart: bool,
+    /// For the rehearsal, if one is being started already.
+    pub understudy: Option<Understudy>,
 }
 
 /// All that an upgrade needs, ready before anything is touched.
@@ -53,6 +57,8 @@ pub(super) struct Kit {
     nodes: Vec<Standing>,
     /// The wishes of the serving generations from the commit on.
     renewed: Vec<Workload>,
+    /// For the rehearsal.
+    understudy: Option<Understudy>,
 }
 
 /// A replica whose node is to be upgraded.
@@ -88,13 +94,14 @@ impl Deployer {
     pub(super) async fn surveyed(
         &self,
         app: &App,
-        hot: &Hot,
+        hot: Hot,
         wanted: Vec<Workload>,
         progress: &Progress,
     ) -> Result<Option<Kit>, DeployError> {
+        let or_restart = hot.or_restart;
         match self.survey(app, hot, wanted).await {
             Ok(kit) => Ok(Some(kit)),
-            Err(refused @ DeployError::NotHot(_)) if hot.or_restart => {
+            Err(refused @ DeployError::NotHot(_)) if or_restart => {
                 progress.bytes(messages::instead(&refused).into()).await;
                 Ok(None)
             }
@@ -107,10 +114,11 @@ impl Deployer {
         &self,
         app: &App,
         mut rollout: Rollout,
-        (kit, or_restart): (Kit, bool),
+        (mut kit, or_restart): (Kit, bool),
         progress: &Progress,
     ) -> Result<(), DeployError> {
-        let error = match self.upgrade(app, &mut rollout, &kit, progress).await {
+        let understudy = kit.understudy.take();
+        let error = match self.upgrade(app, &mut rollout, (&kit, understudy), progress).await {
             Ok(()) => return Ok(()),
             Err(DeployError::Interrupted) => return Err(DeployError::Interrupted),
             Err(error) => error,
@@ -127,13 +135,13 @@ impl Deployer {
         &self,
         app: &App,
         rollout: &mut Rollout,
-        kit: &Kit,
+        (kit, understudy): (&Kit, Option<Understudy>),
         progress: &Progress,
     ) -> Result<(), DeployError> {
         let version = rollout.operation.release.ok_or(DeployError::Interrupted)?;
         let store = &self.0.rooms.store;
         store.begin_upgrade(app.id, version, kit.plan.clone()).await?;
-        match self.bring(app, version, rollout, kit, progress).await {
+        match self.bring(app, version, rollout, (kit, understudy), progress).await {
             Ok(()) => {
                 self.close_upgrade(app, version, kit).await;
                 Ok(())
@@ -152,14 +160,17 @@ impl Deployer {
         app: &App,
         version: ReleaseVersion,
         rollout: &mut Rollout,
-        kit: &Kit,
+        (kit, understudy): (&Kit, Option<Understudy>),
         progress: &Progress,
     ) -> Result<(), DeployError> {
         if let Some(phase) = rollout.phase.take() {
             self.release_phase(app, phase, progress).await?;
         }
         steps::reached("release.phase_done");
-        let leaving = self.rehearse(app, (rollout.operation.id.0, rollout.timeout), kit, progress).await?;
+        let leaving = match understudy {
+            Some(understudy) => self.rehearse(understudy, kit, progress).await?,
+            None => None,
+        };
         steps::reached("upgrade.rehearsed");
         for (number, standing) in kit.nodes.iter().enumerate() {
             if progress.cancelled().is_cancelled() {
@@ -173,6 +184,9 @@ impl Deployer {
         }
         if let Some(before_commit) = rollout.before_commit.take() {
             before_commit.await.map_err(DeployError::Source)?;
+        }
+        if let Some(error) = self.ended_since(kit) {
+            return Err(error);
         }
         self.commit_upgrade(app, rollout, &kit.renewed).await?;
         if let Some(leaving) = leaving {

@@ -20,6 +20,8 @@ const WATCH: Duration = Duration::from_millis(500);
 /// For its port to answer as it should.
 const HEALTH: Duration = Duration::from_secs(10);
 
+const ENDED: &str = "the replica has ended meanwhile";
+
 /// A node that could not be upgraded: facts for `messages.rs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpgradeFailure {
@@ -117,14 +119,23 @@ impl Deployer {
 
     /// What is wrong with a replica as its visitors see it.
     async fn unwell(&self, before: &Instance, check: &HealthCheck) -> Option<String> {
-        let now = self.status(&before.workload.app).into_iter().find(|one| one.name == before.name);
-        let Some(now) = now.filter(|now| now.state == InstanceState::Ready && now.started_at == before.started_at)
-        else {
-            return Some("the replica has ended meanwhile".to_owned());
-        };
+        let Some(now) = self.runs_on(before) else { return Some(ENDED.to_owned()) };
         let address = now.address?;
         let answers = timeout(HEALTH, health::ready(check, &[address], HEALTH)).await;
         answers.is_err().then(|| format!("the replica does not pass its health check any more ({check:?})"))
+    }
+
+    /// A replica as it is now, if it is ready and has not been started anew since.
+    fn runs_on(&self, before: &Instance) -> Option<Instance> {
+        let now = self.status(&before.workload.app).into_iter().find(|one| one.name == before.name)?;
+        (now.state == InstanceState::Ready && now.started_at == before.started_at).then_some(now)
+    }
+
+    /// The first of the nodes that has ended since it was changed: it was started anew from the old release.
+    pub(super) fn ended_since(&self, kit: &Kit) -> Option<DeployError> {
+        let ended = kit.nodes.iter().find(|standing| self.runs_on(&standing.instance).is_none())?;
+        let found = vec![ENDED.to_owned()];
+        Some(DeployError::Upgrade(Box::new(UpgradeFailure { replica: ended.label(), found, rehearsal: false })))
     }
 
     /// A node of the app, with the program in it.

@@ -20,10 +20,17 @@ const READY: Duration = Duration::from_mins(2);
 impl Deployer {
     /// After the commit: every node lets go of the old release; one that is not at the new one is replaced.
     pub(super) async fn close_upgrade(&self, app: &App, version: ReleaseVersion, kit: &Kit) {
-        for standing in self.standing(app) {
-            self.close_node(app, &standing, &kit.forth, Some(&kit.program)).await;
-        }
+        self.close_nodes(app, &kit.forth, Some(&kit.program)).await;
         self.settled(app, version).await;
+    }
+
+    /// One that has ended meanwhile may have been started from the old release just before: it is waited for, and asked as
+    /// the others are.
+    async fn close_nodes(&self, app: &App, forth: &Change, program: Option<&[u8]>) {
+        self.await_ready(app).await;
+        for standing in self.present(app) {
+            self.close_node(app, &standing, forth, program).await;
+        }
     }
 
     async fn close_node(&self, app: &App, standing: &Standing, forth: &Change, program: Option<&[u8]>) {
@@ -60,9 +67,10 @@ impl Deployer {
         let touched = store.upgraded_nodes(app.id, version).await?;
         let touched = touched.into_iter().rev().filter(|node| node.state != NodeUpgradeState::Undone);
         let back = plan.clone().reversed().as_ref().and_then(Change::of);
+        // One that has ended since is started from the old slug, and may have been reached nevertheless.
+        self.await_ready(app).await;
         for node in touched {
-            let standing = self.standing(app).into_iter().find(|one| one.instance.name == node.instance);
-            // One that has ended since has been started from the old slug.
+            let standing = self.present(app).into_iter().find(|one| one.instance.name == node.instance);
             if let Some(standing) = standing {
                 let label = standing.label();
                 match self.node_back(&standing, plan, back.as_ref(), program).await {
@@ -162,15 +170,12 @@ impl Deployer {
                 let silent = Progress::silent();
                 let OpenUpgrade { app, release, plan, failed } = open;
                 let settled = this.in_turn(app, &silent, move |this, app| async move {
-                    this.await_ready(&app).await;
                     if failed {
                         this.tell(&app, &format!("Release {release} was cut off: its nodes go back to {}.", plan.from));
                         return this.go_back(&app, release, &plan, &[], &Progress::silent()).await;
                     }
                     if let Some(forth) = Change::of(&plan) {
-                        for standing in this.standing(&app) {
-                            this.close_node(&app, &standing, &forth, None).await;
-                        }
+                        this.close_nodes(&app, &forth, None).await;
                     }
                     this.settled(&app, release).await;
                     Ok(())

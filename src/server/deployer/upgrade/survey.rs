@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::server::domain::{App, Refusal, SlugDigest, Workload};
-use crate::server::hot::{Bundle, Change, Node};
+use futures_util::future::join_all;
+
+use crate::server::domain::{App, Instance, InstanceState, Refusal, SlugDigest, UpgradePlan, Workload};
+use crate::server::hot::{Bundle, Change, Node, NodeError};
 
 use super::{Hot, Kit, OF_THE_RELEASE, Standing, refusal};
 use crate::server::deployer::{DeployError, Deployer};
@@ -15,44 +17,33 @@ impl Deployer {
     pub(in crate::server::deployer) async fn survey(
         &self,
         app: &App,
-        hot: &Hot,
+        hot: Hot,
         wanted: Vec<Workload>,
     ) -> Result<Kit, DeployError> {
-        let Some(forth) = Change::of(&hot.plan) else {
-            return Err(DeployError::NotHot(hot.plan.refusals.clone()));
-        };
         let serving: Vec<_> =
             self.0.fleet.serving(&app.name).into_iter().filter(|workload| workload.replicas > 0).collect();
-        let mut refusals = differences(&serving, &hot.old, &wanted);
-        refusals.extend(self.would_not_last());
         let nodes = self.standing(app);
-        let wished: u32 = serving.iter().map(|workload| workload.replicas).sum();
-        if serving.is_empty() {
-            refusals.push(refusal(
-                "replicas",
-                "nothing of the app runs",
-                "`gigalixir ps:scale --replicas 1`, or push without `hot`",
-            ));
-        } else if nodes.len() != wished as usize {
-            let text = format!("{} of {wished} replicas are ready and may be Erlang nodes", nodes.len());
-            refusals.push(refusal(
-                "replicas",
-                text,
-                format!("wait until `gigalixir ps` shows all as Healthy, or {ONLY_RESTART}"),
-            ));
+        let mut refusals = hot.plan.refusals.clone();
+        refusals.extend(differences(&serving, &hot.old, &wanted));
+        refusals.extend(self.would_not_last());
+        refusals.extend(absent(&serving, nodes.len()));
+        let forth = Change::of(&hot.plan);
+        let mut program = hot.understudy.as_ref().and_then(|one| one.program()).unwrap_or_default().to_vec();
+        let mut bundle = None;
+        if let Some(forth) = &forth {
+            let slug = wanted.first().map_or(&hot.old, |workload| &workload.slug);
+            let (found, bundled) =
+                tokio::join!(self.ask_all(&nodes, forth, &mut program), self.bundle(slug, &hot.plan));
+            refusals.extend(found);
+            bundle = Some(bundled);
         }
-        if !refusals.is_empty() {
-            return Err(DeployError::NotHot(refusals));
-        }
-        let program = self.ask_all(&nodes, &forth).await?;
-        let slug = wanted.first().map(|workload| workload.slug.clone()).unwrap_or_else(|| hot.old.clone());
-        let archive = self.0.rooms.plans.slugs().local_path(&slug).await?;
-        let bundle = Bundle::of(archive, &hot.plan)
-            .await
-            .map_err(|source| DeployError::Source(format!("the new release could not be read: {source}")))?;
+        let possible = forth.zip(bundle).filter(|_| refusals.is_empty());
+        let Some((forth, bundle)) = possible else { return Err(DeployError::NotHot(refusals)) };
+        let bundle = bundle?;
         let back = hot.plan.clone().reversed().and_then(|plan| Change::of(&plan));
         let renewed = serving.iter().filter_map(|standing| renewed(standing, &wanted)).collect();
-        Ok(Kit { plan: hot.plan.clone(), forth, back, program, bundle, nodes, renewed })
+        let understudy = self.understudy_now(app, hot.understudy).await?;
+        Ok(Kit { plan: hot.plan, forth, back, program, bundle, nodes, renewed, understudy })
     }
 
     /// What starts anew has to be of the newer release.
@@ -65,42 +56,64 @@ impl Deployer {
 
     /// Every ready replica that may be a node, `web` first.
     pub(super) fn standing(&self, app: &App) -> Vec<Standing> {
-        let mut all: Vec<_> =
-            self.nodes(&app.name).into_iter().map(|(instance, cookies)| Standing { instance, cookies }).collect();
-        all.sort_by_key(|one| {
-            (!one.instance.workload.process.is_web(), one.instance.workload.clone(), one.instance.index)
-        });
-        all
+        in_order(self.nodes(&app.name))
     }
 
-    /// Finds every node and asks whether anything stands against the change. The program that the first one compiles
-    /// comes back; it is in no node any more.
-    async fn ask_all(&self, nodes: &[Standing], forth: &Change) -> Result<Vec<u8>, DeployError> {
-        let (mut program, mut refusals) = (Vec::new(), Vec::new());
-        for standing in nodes {
-            let asked = async {
-                let mut node = self.find(standing).await?;
-                if program.is_empty() {
-                    program = node.compile().await?;
-                }
-                node.enter(&program).await?;
-                let found = node.obstacles(forth).await?;
-                node.leave().await?;
-                Ok::<_, crate::server::hot::NodeError>(found)
-            };
-            match asked.await {
-                Ok(found) => refusals.extend(found.into_iter().map(|text| obstacle(standing, &text))),
-                Err(error) => refusals.push(refusal("node", format!("{}: {error}", standing.label()), ONLY_RESTART)),
+    /// Every replica that may be a node, or become one again, whether it is ready or not.
+    pub(super) fn present(&self, app: &App) -> Vec<Standing> {
+        let serving = self.0.fleet.serving(&app.name);
+        let serves = |one: &Instance| serving.iter().any(|workload| workload.id == one.workload);
+        let all = self.status(&app.name).into_iter().filter(|one| one.state != InstanceState::Stopping && serves(one));
+        in_order(self.with_cookies(&app.name, all.collect()))
+    }
+
+    /// Asks every node whether anything stands against the change. Afterwards there is a `program` for that, which the
+    /// first node compiles if there was none; it is in no node any more.
+    async fn ask_all(&self, nodes: &[Standing], forth: &Change, program: &mut Vec<u8>) -> Vec<Refusal> {
+        if program.is_empty()
+            && let Some(first) = nodes.first()
+        {
+            let compiled = async { self.find(first).await?.compile().await };
+            match compiled.await {
+                Ok(compiled) => *program = compiled,
+                Err(error) => return vec![unreachable(first, &error)],
             }
         }
-        if refusals.is_empty() { Ok(program) } else { Err(DeployError::NotHot(refusals)) }
+        let asked = nodes.iter().map(async |standing| match self.ask(standing, forth, program).await {
+            Ok(found) => found.into_iter().map(|text| obstacle(standing, &text)).collect(),
+            Err(error) => vec![unreachable(standing, &error)],
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
-    pub(super) async fn find(&self, standing: &Standing) -> Result<Node, crate::server::hot::NodeError> {
+    async fn bundle(&self, slug: &SlugDigest, plan: &UpgradePlan) -> Result<Bundle, DeployError> {
+        let archive = self.0.rooms.plans.slugs().local_path(slug).await?;
+        let unreadable = |source| DeployError::Source(format!("the new release could not be read: {source}"));
+        Bundle::of(archive, plan).await.map_err(unreadable)
+    }
+
+    async fn ask(&self, standing: &Standing, forth: &Change, program: &[u8]) -> Result<Vec<String>, NodeError> {
+        let mut node = self.enter(standing, program).await?;
+        let found = node.obstacles(forth).await?;
+        node.leave().await?;
+        Ok(found)
+    }
+
+    pub(super) async fn find(&self, standing: &Standing) -> Result<Node, NodeError> {
         let Standing { instance, cookies } = standing;
         let address = instance.node.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
         Node::find(&*self.0.rooms.runtime, &instance.name, address, cookies).await
     }
+}
+
+fn in_order(nodes: Vec<(Instance, Vec<String>)>) -> Vec<Standing> {
+    let mut all: Vec<_> = nodes.into_iter().map(|(instance, cookies)| Standing { instance, cookies }).collect();
+    all.sort_by_key(|one| (!one.instance.workload.process.is_web(), one.instance.workload.clone(), one.instance.index));
+    all
+}
+
+fn unreachable(standing: &Standing, error: &NodeError) -> Refusal {
+    refusal("node", format!("{}: {error}", standing.label()), ONLY_RESTART)
 }
 
 fn obstacle(standing: &Standing, text: &str) -> Refusal {
@@ -111,6 +124,18 @@ fn obstacle(standing: &Standing, text: &str) -> Refusal {
         "restart the app first: `gigalixir ps:restart`"
     };
     refusal("node", format!("{}: {text}", standing.label()), fix)
+}
+
+/// Replicas that should be upgraded and are not there to be.
+fn absent(serving: &[Workload], ready: usize) -> Option<Refusal> {
+    let wished: u32 = serving.iter().map(|workload| workload.replicas).sum();
+    if serving.is_empty() {
+        let fix = "`gigalixir ps:scale --replicas 1`, or push without `hot`";
+        return Some(refusal("replicas", "nothing of the app runs", fix));
+    }
+    let text = format!("{ready} of {wished} replicas are ready and may be Erlang nodes");
+    let fix = format!("wait until `gigalixir ps` shows all as Healthy, or {ONLY_RESTART}");
+    (ready != wished as usize).then(|| refusal("replicas", text, fix))
 }
 
 /// What of the wishes an upgrade cannot bring about.

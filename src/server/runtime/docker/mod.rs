@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -38,8 +38,8 @@ use super::files as disk;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{Directory, InstanceEvent, Load, Runtime, RuntimeError, SlugSource};
-use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Stack, Workload, WorkloadId};
+use super::{Directory, InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource};
+use crate::server::domain::{AppName, Instance, InstanceState, Stack, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -71,7 +71,7 @@ impl Docker {
     pub async fn start(
         config: DockerConfig,
         slugs: Arc<dyn SlugSource>,
-        logs: mpsc::Sender<(WorkloadId, LogLine)>,
+        logs: Lines,
     ) -> Result<Arc<Self>, RuntimeError> {
         let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
         disk::make(&config.dir).map_err(unusable)?;

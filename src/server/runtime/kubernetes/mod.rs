@@ -36,7 +36,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 use tokio::net::TcpStream;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -49,8 +49,8 @@ use self::spec::Scripts;
 use super::files as disk;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Runtime, RuntimeError, SlugAddresses, relay};
-use crate::server::domain::{Instance, InstanceState, LogLine, Stack, Workload, WorkloadId};
+use super::{InstanceEvent, Lines, Runtime, RuntimeError, SlugAddresses, relay};
+use crate::server::domain::{Instance, InstanceState, Stack, Workload, WorkloadId};
 
 /// For the pods of a large cluster to be listed.
 const LISTING: Duration = Duration::from_secs(60);
@@ -92,7 +92,7 @@ impl Kubernetes {
     pub async fn start(
         config: KubernetesConfig,
         slugs: Arc<dyn SlugAddresses>,
-        logs: mpsc::Sender<(WorkloadId, LogLine)>,
+        logs: Lines,
     ) -> Result<Arc<Self>, RuntimeError> {
         let server = identity(&config.dir)?;
         let cluster = Cluster::connect(config.kubeconfig.as_deref(), config.context.as_deref(), server).await?;

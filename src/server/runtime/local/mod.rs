@@ -33,7 +33,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,10 +46,10 @@ use super::directory::Directory;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Load, Runtime, RuntimeError, SlugSource};
+use super::{InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::{Cgroup, Cgroups};
-use crate::server::domain::{Instance, InstanceState, LogLine, Workload, WorkloadId};
+use crate::server::domain::{Instance, InstanceState, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -94,7 +94,7 @@ impl Local {
     pub async fn start(
         config: LocalConfig,
         slugs: Arc<dyn SlugSource>,
-        logs: mpsc::Sender<(WorkloadId, LogLine)>,
+        logs: Lines,
     ) -> Result<Arc<Self>, RuntimeError> {
         let unusable = |source| RuntimeError::Io { context: format!("using {}", config.dir.display()), source };
         probe().await.map_err(RuntimeError::Unavailable)?;

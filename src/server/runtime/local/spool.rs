@@ -3,11 +3,13 @@
 //!
 //! A segment `log.N` holds the lines from number N on, one per text line: microseconds since 1970, `o` (output) or `p`
 //! (platform), the text. There are at most two; when the newer is full the older goes, taken or not. The reader's number
-//! is in `acknowledged`, written in the same breath as the lines are handed on.
+//! is in `acknowledged`, written once the lines that were handed on are kept.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -83,7 +85,7 @@ impl Writer {
 /// The server's end. There is one at a time.
 pub(super) struct Reader {
     dir: PathBuf,
-    acknowledged: File,
+    acknowledged: Arc<File>,
     /// The number of the first line not yet handed on.
     next: u64,
     segment: Option<BufReader<File>>,
@@ -105,7 +107,7 @@ impl Reader {
         let path = dir.join(ACKNOWLEDGED);
         let next = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         let acknowledged = File::options().write(true).create(true).truncate(false).open(path)?;
-        Ok(Self { dir: dir.to_owned(), acknowledged, next, segment: None, first: 0, at: 0 })
+        Ok(Self { dir: dir.to_owned(), acknowledged: Arc::new(acknowledged), next, segment: None, first: 0, at: 0 })
     }
 
     /// Up to `most` lines from the first unacknowledged on; fewer only where the output ends or has a gap. Reads the
@@ -130,12 +132,13 @@ impl Reader {
         Ok(batch)
     }
 
-    /// The lines of `batch` were handed on and will not be read again.
-    pub(super) fn acknowledge(&mut self, batch: &Batch) -> io::Result<()> {
+    /// The lines of `batch` were handed on: this reader does not read them again, and no other will after what comes
+    /// back has been done.
+    pub(super) fn pass(&mut self, batch: &Batch) -> impl FnOnce() -> io::Result<()> + Send + use<> {
         self.next += batch.dropped + batch.lines.len() as u64;
-        self.acknowledged.seek(SeekFrom::Start(0))?;
+        let (acknowledged, next) = (self.acknowledged.clone(), self.next);
         // Twenty digits: one write, never shorter than the one before.
-        self.acknowledged.write_all(format!("{:020}", self.next).as_bytes())
+        move || acknowledged.write_all_at(format!("{next:020}").as_bytes(), 0)
     }
 
     /// Opens the segment that holds the next line, or the oldest; the answer is how many lines are gone.
@@ -215,7 +218,7 @@ mod tests {
         assert_eq!((batch.dropped, texts(&batch)), (0, vec!["one"]));
         assert_eq!(texts(&reader.read(9).unwrap()), ["one", "two"], "not acknowledged, so read again");
         let batch = reader.read(1).unwrap();
-        reader.acknowledge(&batch).unwrap();
+        reader.pass(&batch)().unwrap();
 
         fs::write(
             dir.path().join("log.0"),
@@ -229,7 +232,7 @@ mod tests {
         let batch = reader.read(9).unwrap();
         assert_eq!(texts(&batch), ["two", "three four \u{fffd}"]);
         assert!(batch.lines[1].platform && !batch.lines[0].platform);
-        reader.acknowledge(&batch).unwrap();
+        reader.pass(&batch)().unwrap();
         assert_eq!(reader.read(9).unwrap(), Batch::default());
         writer.append(false, [b"five".as_slice()]).unwrap();
         assert_eq!(texts(&reader.read(9).unwrap()), ["five"], "a reader at the end sees what comes");
@@ -251,7 +254,7 @@ mod tests {
         };
         write(3);
         let first = reader.read(2).unwrap();
-        reader.acknowledge(&first).unwrap();
+        reader.pass(&first)().unwrap();
         let all = write(1000);
         let on_disk: u64 = segments(dir.path()).unwrap().len() as u64;
         assert!(on_disk <= 2, "{on_disk} segments");
@@ -268,7 +271,7 @@ mod tests {
                 assert!(line.text.starts_with(&format!("{expected} ")), "line {expected} is {:.20}", line.text);
                 expected += 1;
             }
-            reader.acknowledge(&batch).unwrap();
+            reader.pass(&batch)().unwrap();
         }
         assert_eq!(expected, all);
         assert!(dropped > 500, "{dropped}");
