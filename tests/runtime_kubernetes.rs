@@ -25,6 +25,7 @@ crate::runtime_contract! {
     generations_stand_beside_each_other
     one_is_replaced_and_the_others_stay
     an_end_is_seen_told_and_followed_by_a_new_run
+    what_runs_stays_and_what_starts_anew_is_as_was_said_last
     too_much_memory_is_an_oom_kill
     the_environment_is_whole_and_literal
     what_does_not_listen_is_not_ready

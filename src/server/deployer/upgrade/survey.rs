@@ -24,7 +24,6 @@ impl Deployer {
         let serving: Vec<_> =
             self.0.fleet.serving(&app.name).into_iter().filter(|workload| workload.replicas > 0).collect();
         let mut refusals = differences(&serving, &hot.old, &wanted);
-        refusals.extend(self.would_not_last());
         let nodes = self.standing(app);
         let wished: u32 = serving.iter().map(|workload| workload.replicas).sum();
         if serving.is_empty() {
@@ -53,14 +52,6 @@ impl Deployer {
         let back = hot.plan.clone().reversed().and_then(|plan| Change::of(&plan));
         let renewed = serving.iter().filter_map(|standing| renewed(standing, &wanted)).collect();
         Ok(Kit { plan: hot.plan.clone(), forth, back, program, bundle, nodes, renewed })
-    }
-
-    /// What starts anew has to be of the newer release.
-    pub(super) fn would_not_last(&self) -> Option<Refusal> {
-        let runtime = &self.0.rooms.runtime;
-        let text =
-            || format!("on the {} runtime, a replica that starts anew would be of the old release", runtime.name());
-        (!runtime.renews()).then(|| refusal("runtime", text(), ONLY_RESTART))
     }
 
     /// Every ready replica that may be a node, `web` first.
