@@ -27,8 +27,9 @@ fn circle(server: &Server, ada: &Person, app: &str, replicas: u32) -> Project {
     let ip = String::from_utf8_lossy(&found.stdout).replace('.', ",");
     let names = format!("{{host, {{{ip}}}, [\"kubernetes.default.svc\"]}}.\n{{lookup, [file, native]}}.\n");
     project.write("rel/overlays/inetrc", &names);
+    project.write("rel/env.sh.eex", "export ERL_INETRC=$RELEASE_ROOT/inetrc\n");
     project.commit(ada, "names");
-    ada.run_in(&project, &["config:set", "CLUSTER_DOMAIN=svc", "ERL_INETRC=/app/inetrc"]).ok();
+    ada.run_in(&project, &["config:set", "CLUSTER_DOMAIN=svc"]).ok();
     settled(server, ada, project, replicas)
 }
 
@@ -84,7 +85,7 @@ fn nodes_find_each_other_are_split_and_heal() {
         ":rpc.call(:\"{}\", :erlang, :send, [self(), :hello]); receive do :hello -> :came after 5000 -> :lost end",
         all[1].1
     );
-    assert_eq!(last_line(&evaluate(&ada, &project, &all[0].0, &sent)), ":came", "a message goes there and back");
+    assert_eq!(last_line(&evaluate(&ada, &project, &all[0].0, &sent)), "came", "a message goes there and back");
 
     let (alone, node, _) = &all[2];
     let others: Vec<&String> = all[..2].iter().map(|(_, node, _)| node).collect();
@@ -119,23 +120,21 @@ fn nodes_find_each_other_are_split_and_heal() {
 #[test]
 fn a_release_is_driven_from_outside() {
     let Some((_server, ada)) = platform() else { return };
-    let project = Project::example(&ada, "hello", "elixir-release");
+    let project = Project::example(&ada, "example", "elixir-release");
     project.push(&ada);
-    ada.run_in(&project, &["ps:scale", "web=2"]).ok();
-    wait_until("both are ready", LONG, || status(&ada, &project)["replicas_running"] == 2);
     let run = |args: &[&str]| ada.run_in(&project, args).ok();
     let cookie = run(&["ps:run", "cat", "/kube-env-vars/ERLANG_COOKIE"]);
     let seen = run(&["ps:run", "gigalixir_run", "distillery-eval", "--", "Node.get_cookie()"]);
     assert!(cookie.trim().len() > 10 && last_line(&seen) == cookie.trim(), "{cookie} {seen}");
-    assert_eq!(run(&["ps:run", "cat", "/kube-env-vars/REPO"]), "hello");
+    assert_eq!(run(&["ps:run", "cat", "/kube-env-vars/REPO"]), "example");
     assert_eq!(last_line(&run(&["ps:distillery", "rpc", "IO.puts(6 * 7)"])), "42");
     assert!(run(&["ps:migrate"]).contains("does not use Ecto"));
     assert!(run(&["ps:run", "epmd", "-names"]).contains("at port"));
-    let node = run(&["ps:run", "--replica", "web.1", "printenv", "RELEASE_NODE"]);
+    let node = run(&["ps:run", "printenv", "RELEASE_NODE"]);
     attaches(&ada, &project, node.trim());
 
     let (_forward, address) = forwards(&ada, "4000");
-    assert_eq!(get(address, "hello", "/").status, 200);
+    assert_eq!(get(address, "example", "/").status, 200);
     let steps = json!([
         ["expect", "name? "],
         ["type", "Ada\n"],
@@ -163,7 +162,11 @@ fn ssh_leads_into_a_pod() {
     wait_until("both are ready", LONG, || status(&ada, &project)["replicas_running"] == 2);
     let ssh = Ssh::known(&ada, &server);
     let ran = ssh.run(&["hello.web.2@host", "echo $HOST_INDEX $PORT; echo err >&2; exit 42"]);
-    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.trim()), (Some(42), "2 4000\n", "err"), "{ran:?}");
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.lines().last()),
+        (Some(42), "2 4000\n", Some("err")),
+        "{ran:?}"
+    );
     assert_eq!(ssh.run_with_input(&["root@hello@host", "wc -c"], "twelve bytes").ok().trim(), "12");
     let steps = json!([
         ["type", "PS1=ready-$((1+1))'> '\n"],
