@@ -15,13 +15,13 @@ crate::on_every_runtime! {
 }
 
 /// Generous: each node is a whole Erlang, and the machine may be busy with others.
-const LONG: Duration = Duration::from_secs(150);
+pub const LONG: Duration = Duration::from_secs(150);
 
 fn circle(server: &Server, person: &Person, app: &str, replicas: u32) -> Project {
     settled(server, person, Project::example(person, app, "elixir-cluster"), replicas)
 }
 
-fn settled(server: &Server, person: &Person, project: Project, replicas: u32) -> Project {
+pub fn settled(server: &Server, person: &Person, project: Project, replicas: u32) -> Project {
     let app = project.app.clone();
     let app = app.as_str();
     person.run_in(&project, &["config:set", "POLL_MS=500"]).ok();
@@ -37,7 +37,7 @@ fn settled(server: &Server, person: &Person, project: Project, replicas: u32) ->
 }
 
 /// The nodes of the cluster that one of the replicas is in.
-fn nodes(server: &Server, app: &str) -> BTreeSet<String> {
+pub fn nodes(server: &Server, app: &str) -> BTreeSet<String> {
     server.visit(app, "/nodes").body.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -70,18 +70,18 @@ fn replicas_form_a_cluster_and_share_what_is_global(on: Place) {
     });
 }
 
-fn status(person: &Person, project: &Project) -> Value {
+pub fn status(person: &Person, project: &Project) -> Value {
     serde_json::from_str(&person.run_in(project, &["ps", "--json"]).ok()).expect("json")
 }
 
-fn activity(person: &Person, project: &Project) -> Vec<String> {
+pub fn activity(person: &Person, project: &Project) -> Vec<String> {
     let list: Value = serde_json::from_str(&person.run_in(project, &["apps:activity", "--json"]).ok()).expect("json");
     let shown = |one: &Value| format!("{}: {}", one["kind"].as_str().unwrap(), one["summary"].as_str().unwrap());
     list.as_array().expect("a list").iter().map(shown).collect()
 }
 
 /// The emulator of a node, of which there is one on this machine by its name.
-fn emulator(node: &str) -> i32 {
+pub fn emulator(node: &str) -> i32 {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let runs = |pid: &i32| {
@@ -147,7 +147,7 @@ fn a_node_that_stops_is_told_of_and_its_return_too() {
 }
 
 /// What each replica's node is said to have: its name and what is wrong with it, by the replica's name.
-fn troubles(person: &Person, project: &Project) -> Vec<(String, String, Option<String>)> {
+pub fn troubles(person: &Person, project: &Project) -> Vec<(String, String, Option<String>)> {
     let seen = status(person, project);
     let text = |pod: &Value, field: &str| pod[field].as_str().map(str::to_owned);
     let one = |pod: &Value| (text(pod, "name").unwrap(), text(pod, "node").unwrap_or_default(), text(pod, "cluster"));
@@ -156,14 +156,14 @@ fn troubles(person: &Person, project: &Project) -> Vec<(String, String, Option<S
 
 /// Evaluates something in the node of a replica.
 #[track_caller]
-fn evaluate(person: &Person, project: &Project, replica: &str, expression: &str) -> String {
+pub fn evaluate(person: &Person, project: &Project, replica: &str, expression: &str) -> String {
     let words = ["ps:run", "--replica", replica, "gigalixir_run", "distillery-eval", "--", expression];
     person.run_in(project, &words).ok()
 }
 
 /// All nodes are known, and nothing is wrong with any.
 #[track_caller]
-fn whole(person: &Person, project: &Project, count: usize) -> Vec<(String, String, Option<String>)> {
+pub fn whole(person: &Person, project: &Project, count: usize) -> Vec<(String, String, Option<String>)> {
     let now = || troubles(person, project);
     let fine = |(_, node, trouble): &(String, String, Option<String>)| !node.is_empty() && trouble.is_none();
     wait_until("every node sees every other", LONG, || now().len() == count && now().iter().all(fine));
@@ -365,14 +365,14 @@ fn a_node_is_looked_into_from_the_terminal() {
 }
 
 /// A terminal of 120 by 40 characters with a program in it.
-struct Screen<'a> {
+pub struct Screen<'a> {
     person: &'a Person,
     socket: std::path::PathBuf,
 }
 
 impl<'a> Screen<'a> {
     /// `None` where there is no tmux, which is said aloud.
-    fn of(person: &'a Person, project: &Project, args: &[&str]) -> Option<Self> {
+    pub fn of(person: &'a Person, project: &Project, args: &[&str]) -> Option<Self> {
         if std::process::Command::new("tmux").arg("-V").output().is_err() {
             eprintln!("SKIPPED: there is no tmux; tests/setup installs it");
             return None;
@@ -386,18 +386,18 @@ impl<'a> Screen<'a> {
         Some(screen)
     }
 
-    fn tmux(&self, args: &[&str]) -> std::process::Output {
+    pub fn tmux(&self, args: &[&str]) -> std::process::Output {
         let mut command = self.person.command("tmux");
         command.arg("-S").arg(&self.socket).args(args).env("TERM", "xterm-256color");
         command.output().expect("tmux runs")
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
     }
 
     #[track_caller]
-    fn shows(&self, words: &[&str]) {
+    pub fn shows(&self, words: &[&str]) {
         let end = std::time::Instant::now() + LONG;
         loop {
             let text = self.text();
@@ -409,7 +409,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    fn press(&self, keys: &[&str]) {
+    pub fn press(&self, keys: &[&str]) {
         let _ = self.tmux(&[&["send-keys"][..], keys].concat());
     }
 }

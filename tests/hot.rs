@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::harness::{Person, Place, Project, Server, WebSocket, emulators, is_stopped, kill, wait_until};
 
+mod on_kubernetes;
+
 const LONG: Duration = Duration::from_secs(120);
 const UPGRADES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/elixir-hot/upgrades");
 
@@ -463,7 +465,11 @@ fn is_whole(tally: &Tally, step: &str) {
 }
 
 fn a_kill_at(steps: &[&str]) {
-    let mut tally = Tally::deployed(2);
+    kill_at(&mut Tally::deployed(2), steps, |_| ());
+}
+
+/// `meanwhile` happens while no server is there.
+fn kill_at(tally: &mut Tally, steps: &[&str], meanwhile: impl Fn(&Tally)) {
     for (round, step) in steps.iter().enumerate() {
         tally.server.terminate();
         assert!(tally.server.start_again_crashing(step), "{step}: nothing was left to do");
@@ -472,13 +478,14 @@ fn a_kill_at(steps: &[&str]) {
         let pushed = tally.ada.git(&tally.project, &["push", "-o", "hot", "gigalixir", "HEAD:refs/heads/master"]);
         assert_ne!(pushed.code, Some(0), "{step}");
         tally.server.wait_dead(LONG);
+        meanwhile(tally);
         tally.server.start_again();
-        is_whole(&tally, step);
+        is_whole(tally, step);
         let head = tally.ada.git(&tally.project, &["rev-parse", "HEAD"]).ok();
         let there = tally.ada.git(&tally.project, &["ls-remote", "gigalixir", "refs/heads/master"]).ok();
         if !there.starts_with(head.trim()) {
             tally.push_hot();
-            is_whole(&tally, step);
+            is_whole(tally, step);
         }
     }
 }

@@ -14,7 +14,7 @@ crate::on_every_runtime! {
 }
 
 /// A process of this test's, which does not outlive it.
-struct Beside(Child);
+pub struct Beside(Child);
 
 impl Drop for Beside {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ fn pushed(server: &Server, example: &str) -> (Person, Project) {
     (ada, project)
 }
 
-fn last_line(text: &str) -> &str {
+pub fn last_line(text: &str) -> &str {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
@@ -92,7 +92,7 @@ fn stays(person: &Person) -> Beside {
 }
 
 /// A forwarded port, and the address where it is had.
-fn forwards(person: &Person, port: &str) -> (Beside, SocketAddr) {
+pub fn forwards(person: &Person, port: &str) -> (Beside, SocketAddr) {
     let mut command = person.command(env!("CARGO_BIN_EXE_gigalixir"));
     command.args(["ps:forward", "-a", "example", &format!("0:{port}")]).stdout(Stdio::piped());
     let mut forward = Beside(command.spawn().unwrap());
@@ -205,7 +205,7 @@ fn a_mix_project_is_driven_from_inside() {
 }
 
 /// Opens a console on a real terminal and asks the node who it is.
-fn attaches(ada: &Person, project: &Project, node: &str) {
+pub fn attaches(ada: &Person, project: &Project, node: &str) {
     let client = env!("CARGO_BIN_EXE_gigalixir");
     let mut command = ada.command("script");
     command.args(["-qec", &format!("{client} ps:remote_console"), "/dev/null"]).current_dir(project.path());

@@ -118,24 +118,3 @@ fn a_server_that_dies_in_the_middle_of_a_deploy() {
         });
     }
 }
-
-#[test]
-fn a_mix_release_runs_and_is_not_upgraded_in_place() {
-    let Some(platform) = Platform::start() else { return };
-    let ada = Person::sign_up(&platform.server, "ada@example.com");
-    let project = Project::example(&ada, "tally", "elixir-hot");
-    project.push(&ada);
-    assert!(platform.server.visit("tally", "/").body.contains("version 0.1.0"));
-    let upgrade = project.path().join("upgrades/0.2.0");
-    for file in ["mix.exs", "lib/tally/counter.ex"] {
-        std::fs::copy(upgrade.join(file), project.path().join(file)).expect("the upgrade");
-    }
-    project.commit(&ada, "0.2.0");
-    let push =
-        |options: &[&str]| ada.git(&project, &[&["push"], options, &["gigalixir", "HEAD:refs/heads/master"]].concat());
-    let refused = push(&["-o", "hot"]).fails();
-    assert!(refused.contains("on the kubernetes runtime, a replica that starts anew"), "{refused}");
-    assert!(platform.server.visit("tally", "/").body.contains("version 0.1.0"));
-    push(&["-o", "hot", "-o", "or-restart"]).ok();
-    assert!(platform.server.visit("tally", "/").body.contains("version 0.2.0"));
-}

@@ -32,6 +32,7 @@ mod kubernetes;
 mod limits;
 mod official;
 mod official_ssh;
+mod on_kubernetes;
 mod router;
 mod runtime_contract;
 mod runtime_docker;

@@ -69,7 +69,6 @@ impl Stage for OnKubernetes {
     fn without() -> &'static [(&'static str, &'static str)] {
         &[
             ("any_address_of_the_port_counts", "a pod is reached by its own address, not by its loopback"),
-            ("what_runs_stays_and_what_starts_anew_is_as_was_said_last", "a generation cannot be renewed there"),
             ("what_it_takes_is_told", "the cluster has metrics of its own"),
         ]
     }

@@ -38,6 +38,7 @@ impl Cluster {
         let said = String::from_utf8_lossy(&up.stdout);
         assert!(up.status.success(), "the cluster does not come up: {}", String::from_utf8_lossy(&up.stderr));
         let kubeconfig = PathBuf::from(said.lines().last().expect("the kubeconfig's path"));
+        let_pods_meet();
         // Once for each image and each cluster.
         let image = Command::new("docker")
             .args(["image", "inspect", "--format", "{{.Id}}", &docker::image()])
@@ -89,6 +90,15 @@ impl Cluster {
         let label = format!("gigalixir.server={server}");
         self.kubectl(&["delete", "namespace", "--selector", &label, "--wait=false"]);
     }
+}
+
+/// Docker has this machine forward nothing that it does not know, what goes from pod to pod included.
+fn let_pods_meet() {
+    let forward = |how: &str| {
+        let rule = [how, "FORWARD", "-i", "cni-test0", "-o", "cni-test0", "-j", "ACCEPT"];
+        Command::new("iptables").args(rule).output().expect("iptables").status.success()
+    };
+    assert!(forward("-C") || forward("-I"), "pods will not reach each other");
 }
 
 fn decode(text: &str) -> Option<String> {

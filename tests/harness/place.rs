@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::cluster::Cluster;
 use super::{Server, docker};
 
 /// A runtime.
@@ -9,22 +10,30 @@ use super::{Server, docker};
 pub enum Place {
     Local,
     Docker,
+    Kubernetes,
 }
 
 impl Place {
     /// Whether this machine has it; says SKIPPED if not.
     pub fn is_there(self) -> bool {
-        self == Self::Local || docker::is_there(Path::new(env!("CARGO_BIN_EXE_gigalixir")))
+        match self {
+            Self::Local => true,
+            Self::Docker => docker::is_there(Path::new(env!("CARGO_BIN_EXE_gigalixir"))),
+            Self::Kubernetes => Cluster::find().is_some(),
+        }
     }
 
     /// A platform there, with lines of `server.toml` of its own.
     pub fn server(self, config: &str) -> Server {
-        Server::with_config(&self.config(config))
+        match self {
+            Self::Local | Self::Docker => Server::with_config(&self.config(config)),
+            Self::Kubernetes => Server::in_cluster(Cluster::find().expect("a cluster"), config),
+        }
     }
 
-    /// The lines with which a platform is there.
+    /// The lines with which a platform is on this machine.
     pub fn config(self, config: &str) -> String {
-        let name = if self == Self::Local { "local" } else { "docker" };
+        let name = if self == Self::Docker { "docker" } else { "local" };
         format!("runtime = \"{name}\"\n{config}")
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::cluster::Cluster;
 use super::processes::{children_of_data, kill};
 use super::{Answer, docker, get};
 
@@ -22,6 +23,8 @@ pub struct Server {
     child: Child,
     config: String,
     log: Arc<Mutex<Vec<String>>>,
+    /// Where its apps run, if not on this machine.
+    cluster: Option<Cluster>,
     pub api: SocketAddr,
     pub http: SocketAddr,
     /// Port 0 when there is no TLS.
@@ -40,6 +43,19 @@ impl Server {
         Self::reached_at([127, 0, 0, 1].into(), config)
     }
 
+    /// A platform whose apps run in a cluster, in namespaces of its own.
+    pub fn in_cluster(cluster: Cluster, config: &str) -> Self {
+        let config = format!(
+            "runtime = \"kubernetes\"\n{config}\n[kubernetes]\nkubeconfig = {:?}\nnamespace_prefix = \"p{}-\"\n\
+             [deploy]\nhealth_seconds = 100\n",
+            cluster.kubeconfig,
+            std::process::id(),
+        );
+        let mut server = Self::reached_at([0, 0, 0, 0].into(), &config);
+        server.cluster = Some(cluster);
+        server
+    }
+
     /// The same, with an API that others than this machine reach.
     pub fn reached_at(api: IpAddr, config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("gigalixir-test-").tempdir().expect("folder");
@@ -47,12 +63,17 @@ impl Server {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (child, (api, http, https, ssh)) =
             spawn(folder.path(), config, (SocketAddr::new(api, 0), any, any, any), None, &log).expect("server starts");
-        Self { folder, child, config: config.to_owned(), log, api, http, https, ssh }
+        Self { folder, child, config: config.to_owned(), log, cluster: None, api, http, https, ssh }
     }
 
     /// The data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The cluster that its apps run in, and the namespace of one of them.
+    pub fn in_namespace(&self, app: &str) -> (&Cluster, String) {
+        (self.cluster.as_ref().expect("a cluster"), format!("p{}-{app}", std::process::id()))
     }
 
     /// Where its stacks are described.
@@ -143,6 +164,11 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        if let Some(cluster) = &self.cluster
+            && let Ok(text) = std::fs::read_to_string(self.data().join("kubernetes/server.json"))
+        {
+            cluster.forget(text.trim_matches('"'));
+        }
         if self.data().join("docker").exists() {
             docker::sweep(&docker::server(&self.data().join("docker")));
         }

@@ -40,12 +40,6 @@ pub trait Runtime: Send + Sync + 'static {
     /// `local`, `docker` or `kubernetes`.
     fn name(&self) -> &'static str;
 
-    /// Whether a generation may be applied with another release, slug and environment than before: what runs goes on, what
-    /// starts anew is of the newer one. Where it may not, apps cannot be upgraded while they run.
-    fn renews(&self) -> bool {
-        true
-    }
-
     /// Makes exactly `workload.replicas` instances of this generation exist, starting or stopping as needed; surplus
     /// instances go highest index first. Idempotent. Returns when the wish is durable and the instances are on their
     /// way, not when they are ready.

@@ -92,10 +92,6 @@ impl Runtime for Moving {
         self.to.name()
     }
 
-    fn renews(&self) -> bool {
-        self.to.renews() && self.from.renews()
-    }
-
     async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError> {
         self.to.apply(workload).await?;
         if self.from.instances().await?.iter().any(|one| one.workload == workload.id) {

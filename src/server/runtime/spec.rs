@@ -57,6 +57,11 @@ pub fn files(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static s
     FILES.iter().map(|(name, variable)| (*name, env.get(*variable).map(String::as_str).unwrap_or_default()))
 }
 
+/// Which files there are and of which variables, where they are written by whoever has the variables: `FILE=VARIABLE …`.
+pub fn named_files() -> String {
+    FILES.map(|(name, variable)| format!("{name}={variable}")).join(" ")
+}
+
 /// What else of ours is in every instance, below `/opt/gigalixir`. The first script goes by several names.
 pub const TOOLS: [(&str, &str); 4] = [
     ("bin/gigalixir_run", RUN),

@@ -47,7 +47,11 @@ defmodule Circle.Friends do
     end
   end
 
-  defp master, do: "kubernetes.default.svc." <> System.get_env("CLUSTER_DOMAIN", "cluster.local")
+  # The name of the cluster comes behind it, unless it is there already.
+  defp master do
+    {name, domain} = {"kubernetes.default.svc", System.get_env("CLUSTER_DOMAIN", "cluster.local")}
+    if String.ends_with?(name, domain), do: name, else: name <> "." <> domain
+  end
 
   defp read(name), do: [@account, ?/, name] |> File.read!() |> String.trim()
 

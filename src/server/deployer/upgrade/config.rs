@@ -17,7 +17,7 @@ use crate::server::deployer::wishes::{HEALTH_PATH, HEALTH_TIMEOUT};
 use crate::server::deployer::{DeployError, Deployer};
 
 /// What the platform, the emulator or the release's own scripts read when a replica is started, and nobody after.
-const AT_START: [&str; 12] = [
+const AT_START: [&str; 16] = [
     HEALTH_PATH,
     HEALTH_TIMEOUT,
     "HOME",
@@ -25,6 +25,10 @@ const AT_START: [&str; 12] = [
     "LC_ALL",
     "LANG",
     "PORT",
+    "HOSTNAME",
+    "HOST_INDEX",
+    "MY_POD_IP",
+    "MY_POD_NAMESPACE",
     "MY_NODE_NAME",
     "MY_COOKIE",
     "ERLANG_COOKIE",
@@ -57,7 +61,7 @@ impl Deployer {
     ) -> Result<ConfigKit, DeployError> {
         let serving = self.0.fleet.serving(&app.name);
         let serving: Vec<_> = serving.into_iter().filter(|workload| workload.replicas > 0).collect();
-        let mut refusals: Vec<_> = self.would_not_last().into_iter().collect();
+        let mut refusals: Vec<Refusal> = Vec::new();
         let (mut program, mut nodes) = (Vec::new(), Vec::new());
         let standing = self.standing(app);
         let wished: u32 = serving.iter().map(|workload| workload.replicas).sum();

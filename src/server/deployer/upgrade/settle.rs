@@ -174,6 +174,10 @@ impl Deployer {
                         this.tell(&app, &format!("Release {release} was cut off: its nodes go back to {}.", plan.from));
                         return this.go_back(&app, release, &plan, &[], &Progress::silent()).await;
                     }
+                    // What is replaced has to boot the new release, which the last server may not have told the runtime.
+                    for workload in this.0.fleet.serving(&app.name) {
+                        this.0.rooms.runtime.apply(&workload).await?;
+                    }
                     if let Some(forth) = Change::of(&plan) {
                         this.close_nodes(&app, &forth, None).await;
                     }

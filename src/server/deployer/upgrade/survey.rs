@@ -25,7 +25,6 @@ impl Deployer {
         let nodes = self.standing(app);
         let mut refusals = hot.plan.refusals.clone();
         refusals.extend(differences(&serving, &hot.old, &wanted));
-        refusals.extend(self.would_not_last());
         refusals.extend(absent(&serving, nodes.len()));
         let forth = Change::of(&hot.plan);
         let mut program = hot.understudy.as_ref().and_then(|one| one.program()).unwrap_or_default().to_vec();
@@ -44,14 +43,6 @@ impl Deployer {
         let renewed = serving.iter().filter_map(|standing| renewed(standing, &wanted)).collect();
         let understudy = self.understudy_now(app, hot.understudy).await?;
         Ok(Kit { plan: hot.plan, forth, back, program, bundle, nodes, renewed, understudy })
-    }
-
-    /// What starts anew has to be of the newer release.
-    pub(super) fn would_not_last(&self) -> Option<Refusal> {
-        let runtime = &self.0.rooms.runtime;
-        let text =
-            || format!("on the {} runtime, a replica that starts anew would be of the old release", runtime.name());
-        (!runtime.renews()).then(|| refusal("runtime", text(), ONLY_RESTART))
     }
 
     /// Every ready replica that may be a node, `web` first.

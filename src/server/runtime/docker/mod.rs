@@ -34,6 +34,7 @@ use self::engine::{Engine, Found};
 use self::generation::Generation;
 use self::networks::Networks;
 use self::shared::Shared;
+use super::erlang::NODE_PORT;
 use super::files as disk;
 use super::generations::Generations;
 use super::roster::Roster;
@@ -202,7 +203,7 @@ impl Runtime for Docker {
         match TcpStream::connect((address, port)).await {
             Ok(stream) => Ok(Box::new(stream)),
             // A node listens there; what is none need not be asked twice.
-            Err(source) if port == spec::NODE_PORT => {
+            Err(source) if port == NODE_PORT => {
                 Err(RuntimeError::Io { context: format!("connecting to port {port} of {instance}"), source })
             }
             // It may listen on its own loopback alone.

@@ -10,15 +10,13 @@ use bollard::models::{
 
 use crate::server::domain::{Exit, Workload};
 use crate::server::runtime::directory::{Directory, Membership};
-use crate::server::runtime::erlang;
+use crate::server::runtime::erlang::{self, NODE_PORT};
 use crate::server::runtime::spec::{self, FILES_FOLDER, Place};
 
 /// The user of every app.
 pub(super) const UID: u64 = 1000;
 /// Where an app listens: the container has its address for itself.
 pub(super) const PORT: u16 = 4000;
-/// Where its Erlang node listens, of every app: addresses tell them apart.
-pub(super) const NODE_PORT: u16 = 32_000;
 /// Erlang's own choice.
 const EPMD_PORT: u16 = 4369;
 /// Where libraries look for what a pod is told of its cluster; `/var/run` leads to `/run`.

@@ -16,7 +16,7 @@ use super::pods::{Seen, observe};
 use super::shared::Shared;
 use super::trouble;
 use super::watch::Word;
-use crate::server::domain::{HealthCheck, Instance, InstanceState, LogSource};
+use crate::server::domain::{HealthCheck, Instance, InstanceState, LogSource, ReleaseVersion};
 use crate::server::runtime::files as disk;
 use crate::server::runtime::health;
 use crate::server::runtime::passage::Passage;
@@ -29,6 +29,8 @@ pub(super) struct Replica {
     words: watch::Receiver<Word>,
     namespace: String,
     told: Instance,
+    /// Of its generation, which the pod need not know.
+    release: watch::Receiver<Option<ReleaseVersion>>,
     /// The run that was found ready, and where.
     ready: Option<(String, Option<SocketAddr>)>,
     /// Whether the present run is ready is being asked.
@@ -43,11 +45,14 @@ impl Replica {
     pub(super) fn new(shared: Arc<Shared>, words: watch::Receiver<Word>) -> Option<Self> {
         let pod = words.borrow().pod.clone();
         let seen = observe(&pod).filter(|seen| !seen.is_gone())?;
+        let release = shared.notes.release(&seen.instance.workload);
+        let seen = seen.of(*release.borrow());
         let namespace = pod.metadata.namespace.clone()?;
         let (tell, trouble) = watch::channel(None);
         let listening = trouble::listen(shared.clone(), namespace.clone(), pod.clone(), words.clone(), tell);
         let mut replica = Self {
             told: Instance { state: InstanceState::Starting, last_exit: None, ..seen.instance.clone() },
+            release,
             words,
             namespace,
             ready: None,
@@ -72,10 +77,10 @@ impl Replica {
 
     /// Tells of every change until the pod is gone and all it said was handed on.
     pub(super) async fn attend(mut self) {
-        let (mut hears, mut swept) = (true, false);
+        let (mut hears, mut renews, mut swept) = (true, true, false);
         loop {
             let word = self.words.borrow_and_update().clone();
-            let Some(seen) = observe(&word.pod) else { break };
+            let Some(seen) = observe(&word.pod).map(|seen| seen.of(*self.release.borrow())) else { break };
             if word.gone || seen.is_gone() {
                 self.told.last_exit.clone_from(&seen.instance.last_exit);
                 break;
@@ -91,6 +96,7 @@ impl Replica {
             tokio::select! {
                 changed = self.words.changed() => if changed.is_err() { return },
                 found = is_ready(&mut self.asked) => self.ready = Some(found),
+                changed = self.release.changed(), if renews => renews = changed.is_ok(),
                 changed = self.trouble.changed(), if hears => {
                     hears = changed.is_ok();
                     self.say_trouble();

@@ -20,8 +20,8 @@ use super::cluster::patiently;
 use super::names::{self, INDEX, WORKLOAD};
 use super::shared::Shared;
 use super::spec::{self, Place};
-use crate::server::domain::{Instance, InstanceState, Lifetime, Workload, WorkloadId};
-use crate::server::runtime::{RuntimeError, files as disk};
+use crate::server::domain::{Instance, InstanceState, Lifetime, ReleaseVersion, SlugDigest, Workload, WorkloadId};
+use crate::server::runtime::RuntimeError;
 
 /// A slug's address is good for so long, and is signed anew when half of it has passed.
 const SIGNED: Duration = Duration::from_hours(7 * 24);
@@ -39,10 +39,10 @@ pub(super) struct Generations {
     known: Mutex<HashMap<WorkloadId, Arc<tokio::sync::Mutex<Known>>>>,
 }
 
-/// What this server has told the cluster of one generation.
+/// What this server has told the cluster of one generation: what its containers start with, and when.
 #[derive(Default)]
 struct Known {
-    signed: Option<Instant>,
+    told: Option<(ReleaseVersion, SlugDigest, Instant)>,
 }
 
 /// A place that there is.
@@ -62,14 +62,16 @@ impl Generations {
         let mut known = turn.lock().await;
         let image = self.shared.image(&workload.stack)?;
         let address = self.shared.slugs.address(&workload.slug, SIGNED).await?;
-        self.note(&workload.id)?;
+        if !self.shared.notes.has(&workload.id) {
+            self.shared.notes.write(&workload.id, workload.release)?;
+        }
         self.apps.prepare(&workload.id.app).await?;
         let told = self.tell(workload, &address, image, &mut known).await;
         if let Err(RuntimeError::Io { source, .. }) = &told
             && source.kind() == std::io::ErrorKind::NotFound
         {
             // Somebody has removed the namespace: the next call makes it anew.
-            known.signed = None;
+            known.told = None;
             self.apps.forget(&workload.id.app).await;
         }
         told
@@ -82,7 +84,9 @@ impl Generations {
         image: &str,
         known: &mut Known,
     ) -> Result<(), RuntimeError> {
-        self.tell_secrets(workload, address, known).await?;
+        self.tell_start(workload, address, known).await?;
+        // What runs is of it too: whoever says so has brought it there.
+        self.shared.notes.write(&workload.id, workload.release)?;
         if workload.lifetime == Lifetime::Service {
             return self.follow(workload, image).await;
         }
@@ -92,16 +96,18 @@ impl Generations {
         Ok(())
     }
 
-    async fn tell_secrets(&self, workload: &Workload, address: &str, known: &mut Known) -> Result<(), RuntimeError> {
-        if known.signed.is_some_and(|signed| signed.elapsed() < SIGNED / 2) {
+    /// What containers start with from now on. Those that run are not touched by it.
+    async fn tell_start(&self, workload: &Workload, address: &str, known: &mut Known) -> Result<(), RuntimeError> {
+        let same = |(release, slug, signed): &(ReleaseVersion, SlugDigest, Instant)| {
+            *release == workload.release && *slug == workload.slug && signed.elapsed() < SIGNED / 2
+        };
+        if known.told.as_ref().is_some_and(same) {
             return Ok(());
         }
         let cluster = &self.shared.cluster;
         let secrets = cluster.of::<Secret>(&self.namespace(&workload.id));
-        let (env, slug) =
-            (spec::secrets(&cluster.server, workload), spec::slug_secret(&cluster.server, workload, address));
-        tokio::try_join!(cluster.apply(&secrets, &env), cluster.apply(&secrets, &slug))?;
-        known.signed = Some(Instant::now());
+        cluster.apply(&secrets, &spec::start(&cluster.server, workload, address)).await?;
+        known.told = Some((workload.release, workload.slug.clone(), Instant::now()));
         Ok(())
     }
 
@@ -160,7 +166,7 @@ impl Generations {
     pub(super) async fn remove(&self, id: &WorkloadId, grace: Duration) -> Result<(), RuntimeError> {
         let turn = self.turn(id);
         let mut known = turn.lock().await;
-        if !self.noted(id).exists() && self.instances(id).is_empty() {
+        if !self.shared.notes.has(id) && self.instances(id).is_empty() {
             return Ok(());
         }
         let (cluster, namespace) = (&self.shared.cluster, self.namespace(id));
@@ -192,7 +198,7 @@ impl Generations {
         let secrets = cluster.of::<Secret>(&namespace);
         cluster.delete_all(&secrets, &selector(id), &DeleteParams::default()).await?;
         drop(known);
-        disk::remove_file(&self.noted(id)).map_err(noting)?;
+        self.shared.notes.forget(id)?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.apps.sweep_later(&id.app);
         Ok(())
@@ -256,16 +262,6 @@ impl Generations {
         Ok(true)
     }
 
-    /// That something of it is in the cluster, for a start that finds another runtime chosen.
-    fn note(&self, id: &WorkloadId) -> Result<(), RuntimeError> {
-        let file = self.noted(id);
-        if file.exists() { Ok(()) } else { disk::write_json(&file, &(), true).map_err(noting) }
-    }
-
-    fn noted(&self, id: &WorkloadId) -> std::path::PathBuf {
-        self.shared.dir.join(disk::generation_name(id)).with_added_extension("json")
-    }
-
     fn place<'a>(&'a self, workload: &'a Workload, index: u32, image: &'a str) -> Place<'a> {
         Place {
             server: &self.shared.cluster.server,
@@ -308,10 +304,6 @@ fn seconds(grace: Duration) -> u32 {
 /// What becomes of what depends on it.
 fn with(policy: PropagationPolicy) -> DeleteParams {
     DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() }
-}
-
-fn noting(source: std::io::Error) -> RuntimeError {
-    RuntimeError::Io { context: "noting what is in the cluster".to_owned(), source }
 }
 
 fn selector(id: &WorkloadId) -> String {

@@ -2,9 +2,12 @@
 //!
 //! Every app has a namespace. Each place of a generation (its index) has a deployment with one pod, so that the cluster
 //! keeps it running, on whichever node, whether a server of ours is there or not; what runs once is a pod that nobody
-//! starts anew. The cluster's objects are all the memory there is: what shall run is durable when `apply` returns, and a
-//! server that starts knows its pods by their labels. Everything is told by server-side apply, as often as need be, and
-//! learned by one watch.
+//! starts anew. What shall run is durable in the cluster when `apply` returns, and a server that starts knows its pods by
+//! their labels. Everything is told by server-side apply, as often as need be, and learned by one watch.
+//!
+//! Which release a generation is of, its variables and where its slug is are in a secret that its pods' containers are
+//! given whenever they start. So a generation can become another release while its pods stay: what is upgraded in running
+//! nodes is what a pod boots that is started anew, for whatever reason.
 //!
 //! Restarts and their back-off are the cluster's own. Visitors come through this server's router, which knows pods by the
 //! same watch: nothing of a replica's going or coming waits for a load balancer to hear of it.
@@ -17,6 +20,7 @@ mod cluster;
 mod exec;
 mod generations;
 mod names;
+mod notes;
 mod output;
 mod pods;
 mod reach;
@@ -26,6 +30,7 @@ mod trouble;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +49,7 @@ use tokio_util::task::TaskTracker;
 use self::apps::Apps;
 use self::cluster::{Cluster, patiently};
 use self::generations::Generations;
+use self::notes::Notes;
 use self::shared::Shared;
 use self::spec::Scripts;
 use super::files as disk;
@@ -98,6 +104,7 @@ impl Kubernetes {
         let cluster = Cluster::connect(config.kubeconfig.as_deref(), config.context.as_deref(), server).await?;
         let shared = Arc::new(Shared {
             cluster,
+            notes: Notes::new(config.dir.clone()),
             dir: config.dir,
             images: config.images,
             slugs,
@@ -169,10 +176,6 @@ impl Runtime for Kubernetes {
         "kubernetes"
     }
 
-    fn renews(&self) -> bool {
-        false
-    }
-
     async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError> {
         self.generations.apply(workload).await
     }
@@ -196,12 +199,20 @@ impl Runtime for Kubernetes {
 
     async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
         let one = self.running(instance)?;
-        if let Some(address) = one.address
-            && let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect((address.ip(), port))).await
-        {
-            return Ok(Box::new(stream));
+        if let Some(address) = one.node {
+            match timeout(CONNECT, TcpStream::connect((address.ip(), port))).await {
+                Ok(Ok(stream)) => return Ok(Box::new(stream)),
+                // A node listens there; what is none need not be asked twice.
+                Ok(Err(source)) if port == address.port() && source.kind() == ErrorKind::ConnectionRefused => {
+                    return Err(RuntimeError::Io {
+                        context: format!("connecting to port {port} of {instance}"),
+                        source,
+                    });
+                }
+                // It may listen on its own loopback alone, or be out of reach from here.
+                _ => {}
+            }
         }
-        // It may listen on its own loopback alone, or be out of reach from here.
         let session = exec::exec(self.pods(&one), instance, relay::command(port)).await?;
         relay::connection(session, instance, port).await
     }

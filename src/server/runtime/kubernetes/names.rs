@@ -27,7 +27,7 @@ pub(super) const INDEX: &str = "gigalixir.index";
 pub(super) const PROCESS: &str = "gigalixir.process";
 /// Annotation.
 pub(super) const GENERATION: &str = "gigalixir.generation";
-/// Annotation.
+/// Annotation: of what a generation's containers start with; pods made by earlier servers have it too.
 pub(super) const RELEASE: &str = "gigalixir.release";
 /// Annotation: thousandths.
 pub(super) const SIZE: &str = "gigalixir.size";
@@ -67,6 +67,11 @@ pub(super) fn place(id: &WorkloadId, index: u32) -> String {
     format!("{}-{}-{index}", id.app, workload(id))
 }
 
+/// The secret with what its containers start with.
+pub(super) fn start(id: &WorkloadId) -> String {
+    format!("{}-start", workload(id))
+}
+
 fn mark(text: &str) -> String {
     hex::encode(&Sha256::digest(text)[..4])
 }
@@ -76,6 +81,7 @@ fn mark(text: &str) -> String {
 pub(super) struct Told {
     pub(super) id: WorkloadId,
     pub(super) index: u32,
+    /// Where the server has noted none.
     pub(super) release: ReleaseVersion,
     pub(super) size: Size,
 }
@@ -88,10 +94,11 @@ pub(super) fn told(meta: &ObjectMeta) -> Option<Told> {
         process: ProcessType::parse(annotations.get(PROCESS)?).ok()?,
         generation: annotations.get(GENERATION)?.parse().ok()?,
     };
+    let release = annotations.get(RELEASE).and_then(|release| release.parse().ok()).unwrap_or_default();
     Some(Told {
         id,
         index: labels.get(INDEX)?.parse().ok()?,
-        release: ReleaseVersion(annotations.get(RELEASE)?.parse().ok()?),
+        release: ReleaseVersion(release),
         size: Size::from_milli(annotations.get(SIZE)?.parse().ok()?),
     })
 }

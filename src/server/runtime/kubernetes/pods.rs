@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Conta
 
 use super::names::{self, CONTAINER, HEALTH, Told, UPTIME};
 use super::spec::PORT;
-use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState};
+use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState, ReleaseVersion};
+use crate::server::runtime::erlang::NODE_PORT;
 
 /// As a shell says: found, but could not be run.
 const CANNOT_RUN: i32 = 126;
@@ -50,6 +51,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// The same, of a release that the pod itself does not know.
+    pub(super) fn of(mut self, release: Option<ReleaseVersion>) -> Self {
+        self.instance.release = release.unwrap_or(self.instance.release);
+        self
+    }
+
     /// Whether nothing of the replica is left, though its pod may be listed for a while.
     pub(super) fn is_gone(&self) -> bool {
         self.is_over && self.instance.state == InstanceState::Stopping
@@ -93,7 +100,7 @@ pub(super) fn observe(pod: &Pod) -> Option<Seen> {
         index,
         state,
         address: None,
-        node: None,
+        node: ip.map(|ip| SocketAddr::new(ip, NODE_PORT)),
         restarts: container.map_or(0, |one| u32::try_from(one.restart_count).unwrap_or_default()),
         started_at: running
             .and_then(|r| Some(r.started_at.as_ref()?.0))

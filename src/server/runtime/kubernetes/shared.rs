@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use super::cluster::Cluster;
+use super::notes::Notes;
 use super::spec::Scripts;
 use crate::server::domain::Stack;
 use crate::server::runtime::roster::Roster;
@@ -15,6 +16,7 @@ use crate::server::runtime::{RuntimeError, SlugAddresses};
 pub(super) struct Shared {
     pub(super) cluster: Cluster,
     pub(super) dir: PathBuf,
+    pub(super) notes: Notes,
     pub(super) images: BTreeMap<Stack, String>,
     pub(super) slugs: Arc<dyn SlugAddresses>,
     pub(super) scripts: Scripts,

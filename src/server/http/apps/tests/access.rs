@@ -101,7 +101,7 @@ const EXPIRED: &str = "0b5f9d2e-9c4e-4c33-8f4e-2f4bd5a0a5b1";
 /// Every route: method, path, a body that is right (or that the right person is refused for itself), and whom it is
 /// for. Those of an app are in an order in which each can be tried after the one before.
 fn table() -> Vec<(&'static str, &'static str, Value, For)> {
-    let below = below_an_app().into_iter().map(|(method, path, body, least)| {
+    let below = databases().into_iter().chain(below_an_app()).map(|(method, path, body, least)| {
         let whom = if path.ends_with("/migrate-command") { For::ReplicaOr(least) } else { For::Role(least) };
         (method, path, body, whom)
     });
@@ -173,6 +173,26 @@ fn certificate(host: &str) -> Value {
     json!({"fqdn": host, "certificate": made.cert.pem(), "key": made.signing_key.serialize_pem()})
 }
 
+/// What is never had, and said to whoever may see the app.
+fn databases() -> Vec<(&'static str, &'static str, Value, Role)> {
+    let all = vec![
+        ("GET", "/api/apps/{app}/databases", json!(null)),
+        ("POST", "/api/apps/{app}/databases", json!({"size": 0.6})),
+        ("POST", "/api/apps/{app}/free_databases", json!({})),
+        ("PUT", "/api/apps/{app}/databases/{id}", json!({"size": null})),
+        ("DELETE", "/api/apps/{app}/databases/{id}", json!(null)),
+        ("GET", "/api/apps/{app}/databases/{id}/read_replicas", json!(null)),
+        ("POST", "/api/apps/{app}/databases/{id}/read_replicas", json!({"size": 0.6})),
+        ("GET", "/api/apps/{app}/databases/{id}/backups", json!(null)),
+        ("POST", "/api/apps/{app}/databases/{id}/backups/{backup}/restore", json!(null)),
+        ("POST", "/api/apps/{app}/databases/{id}/upgrade", json!({"version": "POSTGRES_16"})),
+        ("PUT", "/api/apps/{app}/databases/{id}/restart", json!(null)),
+        ("PUT", "/api/apps/{app}/databases/{id}/stop", json!(null)),
+        ("PUT", "/api/apps/{app}/databases/{id}/start", json!(null)),
+    ];
+    all.into_iter().map(|(method, path, body)| (method, path, body, Role::Viewer)).collect()
+}
+
 fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
     use Role::{Collaborator, Owner, Viewer};
     vec![
@@ -231,19 +251,6 @@ fn below_an_app() -> Vec<(&'static str, &'static str, Value, Role)> {
         ("GET", "/api/apps/{app}/drains", json!(null), Viewer),
         ("POST", "/api/apps/{app}/drains", json!({"url": "syslog://127.0.0.1:9"}), Collaborator),
         ("DELETE", "/api/apps/{app}/drains", json!({"drain_id": "1"}), Collaborator),
-        ("GET", "/api/apps/{app}/databases", json!(null), Viewer),
-        ("POST", "/api/apps/{app}/databases", json!({"size": 0.6}), Viewer),
-        ("POST", "/api/apps/{app}/free_databases", json!({}), Viewer),
-        ("PUT", "/api/apps/{app}/databases/{id}", json!({"size": null}), Viewer),
-        ("DELETE", "/api/apps/{app}/databases/{id}", json!(null), Viewer),
-        ("GET", "/api/apps/{app}/databases/{id}/read_replicas", json!(null), Viewer),
-        ("POST", "/api/apps/{app}/databases/{id}/read_replicas", json!({"size": 0.6}), Viewer),
-        ("GET", "/api/apps/{app}/databases/{id}/backups", json!(null), Viewer),
-        ("POST", "/api/apps/{app}/databases/{id}/backups/{backup}/restore", json!(null), Viewer),
-        ("POST", "/api/apps/{app}/databases/{id}/upgrade", json!({"version": "POSTGRES_16"}), Viewer),
-        ("PUT", "/api/apps/{app}/databases/{id}/restart", json!(null), Viewer),
-        ("PUT", "/api/apps/{app}/databases/{id}/stop", json!(null), Viewer),
-        ("PUT", "/api/apps/{app}/databases/{id}/start", json!(null), Viewer),
         ("PUT", "/api/apps/{app}/maintenance", json!({"enable": true}), Collaborator),
         ("GET", "/api/apps/{app}/maintenance/page", json!(null), Viewer),
         ("PUT", "/api/apps/{app}/maintenance/page", json!({"html": "<h1>Soon</h1>"}), Collaborator),

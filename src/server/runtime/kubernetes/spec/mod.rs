@@ -4,7 +4,7 @@ mod app;
 mod pod;
 
 pub(super) use app::{AppObjects, Scripts};
-pub(super) use pod::{PORT, Place, deployment, once, secrets, slug_secret};
+pub(super) use pod::{PORT, Place, deployment, once, start};
 
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,9 @@ use super::super::names::{
     self, APP, CONTAINER, GENERATION, HEALTH, INDEX, PROCESS, RELEASE, REPO, SERVER, SIZE, UPTIME, WEB, WORKLOAD,
 };
 use super::app::{ACCOUNT, Scripts};
-use crate::server::domain::{HealthCheck, Lifetime, Workload};
-use crate::server::runtime::spec::{self, Place as Inside};
+use crate::server::domain::{HealthCheck, Lifetime, ProcessType, Workload};
+use crate::server::runtime::erlang;
+use crate::server::runtime::spec::{self, FILES_FOLDER, Place as Inside};
 
 /// Where an app listens: a pod has its address for itself.
 pub(in super::super) const PORT: u16 = 4000;
@@ -24,6 +25,8 @@ const UID: u64 = 1000;
 const PLATFORM: &str = "/opt/gigalixir";
 /// Where the slug's archive is kept, for the next run of the same pod.
 const SLUG: &str = "/var/lib/gigalixir";
+/// Which variables are files below [`FILES_FOLDER`] too, for `config/kubernetes/start`.
+const FILES: &str = "GIGALIXIR__FILES";
 /// How many seconds in a row a ready replica may not answer before the cluster's services are told: a load peak is no death.
 const DEAF: u32 = 30;
 /// For an answer to a health check; an app may compile a page on its first request.
@@ -43,35 +46,27 @@ pub(in super::super) struct Place<'a> {
     pub(in super::super) grace: u64,
 }
 
-/// The app's variables. A generation's never change.
-pub(in super::super) fn secrets(server: &str, workload: &Workload) -> Value {
-    let data: BTreeMap<_, _> = workload
-        .env
-        .iter()
-        .filter(|(name, _)| !name.is_empty() && name.as_str() != "PORT")
-        .map(|(name, value)| (name, STANDARD.encode(value)))
-        .collect();
+/// What a container of a generation is given when it starts, as variables: the app's own, which slug, and an address from
+/// which that can be had, signed anew from time to time. It is all of a generation that may change, and it changes in one
+/// piece: nothing starts with the variables of one release and the slug of another. Nodes hear of changes by a watch, unless
+/// whoever set them up has told their kubelets otherwise.
+pub(in super::super) fn start(server: &str, workload: &Workload, url: &str) -> Value {
+    let own = workload.env.iter().filter(|(name, _)| !name.is_empty() && name.as_str() != "PORT");
+    let mut variables: BTreeMap<&str, &str> = own.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    variables.extend([("GIGALIXIR__SLUG_URL", url), ("GIGALIXIR__SLUG_DIGEST", workload.slug.as_str())]);
+    let data: BTreeMap<_, _> = variables.iter().map(|(name, value)| (name, STANDARD.encode(value))).collect();
     json!({
         "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": names::workload(&workload.id), "labels": labels(server, workload)},
-        "immutable": true, "type": "Opaque", "data": data,
+        "metadata": {
+            "name": names::start(&workload.id), "labels": labels(server, workload),
+            "annotations": {RELEASE: workload.release.0.to_string()},
+        },
+        "type": "Opaque", "data": data,
     })
 }
 
-/// From where the slug can be had; signed anew from time to time.
-pub(in super::super) fn slug_secret(server: &str, workload: &Workload, url: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": slug_name(workload), "labels": labels(server, workload)},
-        "type": "Opaque", "data": {"url": STANDARD.encode(url)},
-    })
-}
-
-fn slug_name(workload: &Workload) -> String {
-    format!("{}-slug", names::workload(&workload.id))
-}
-
-/// The deployment of a place. Its one pod is replaced by whoever changes it, before the old one goes.
+/// The deployment of a place. Its one pod is replaced by whoever changes it, before the old one goes; so nothing is in it
+/// that may change while its pod stays ([`start`]).
 pub(in super::super) fn deployment(place: &Place<'_>) -> Value {
     let workload = place.workload;
     let mut labels = labels(place.server, workload);
@@ -108,7 +103,6 @@ fn annotations(workload: &Workload) -> Value {
     let mut all = json!({
         PROCESS: workload.id.process.as_str(),
         GENERATION: workload.id.generation.to_string(),
-        RELEASE: workload.release.0.to_string(),
         SIZE: workload.size.milli().to_string(),
     });
     match &workload.health {
@@ -122,7 +116,9 @@ fn annotations(workload: &Workload) -> Value {
 fn pod_metadata(place: &Place<'_>) -> Value {
     let workload = place.workload;
     let mut labels = labels(place.server, workload);
-    labels[REPO] = workload.id.app.as_str().into();
+    if is_peer(workload) {
+        labels[REPO] = workload.id.app.as_str().into();
+    }
     labels[INDEX] = place.index.to_string().into();
     labels[WEB] = workload.id.process.is_web().to_string().into();
     json!({"labels": labels, "annotations": annotations(workload)})
@@ -150,6 +146,7 @@ fn pod(place: &Place<'_>) -> Value {
             {"name": "app", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             {"name": "slug", "emptyDir": {}},
+            {"name": "variables", "emptyDir": {"medium": "Memory"}},
         ],
     });
     if clusters(workload) {
@@ -162,6 +159,11 @@ fn pod(place: &Place<'_>) -> Value {
 fn clusters(workload: &Workload) -> bool {
     workload.env.get("RELEASE_DISTRIBUTION").is_none_or(|distribution| distribution != "none")
         && workload.lifetime == Lifetime::Service
+}
+
+/// Whether the app's nodes shall look for one there: not in what runs once, and not where an upgrade is only tried.
+fn is_peer(workload: &Workload) -> bool {
+    workload.lifetime == Lifetime::Service && workload.id.process != ProcessType::rehearsal()
 }
 
 /// What a cluster library signs in with, where it looks for it. What it opens is in the app's Role.
@@ -192,7 +194,7 @@ fn container(place: &Place<'_>) -> Value {
         "command": ["/bin/bash", format!("{PLATFORM}/start")],
         "args": args,
         "env": environment(place),
-        "envFrom": [{"secretRef": {"name": names::workload(&workload.id)}}],
+        "envFrom": [{"secretRef": {"name": names::start(&workload.id)}}],
         "resources": {
             "requests": {"cpu": format!("{}m", workload.size.cpu_milli().max(1)), "memory": memory},
             // Of the processor it may have what nobody else wants: a share, as everywhere on the platform, no ceiling.
@@ -206,6 +208,7 @@ fn container(place: &Place<'_>) -> Value {
             {"name": "app", "mountPath": "/app"},
             {"name": "tmp", "mountPath": "/tmp"},
             {"name": "slug", "mountPath": SLUG},
+            {"name": "variables", "mountPath": FILES_FOLDER},
         ],
     });
     if clusters(workload) {
@@ -261,9 +264,10 @@ fn environment(place: &Place<'_>) -> Vec<Value> {
         let value = literal(value).replace(ADDRESS, "$(MY_POD_IP)");
         env.push(json!({"name": name, "value": value}));
     }
-    let slug = json!({"secretKeyRef": {"name": slug_name(workload), "key": "url"}});
-    env.push(json!({"name": "GIGALIXIR__SLUG_URL", "valueFrom": slug}));
-    env.push(json!({"name": "GIGALIXIR__SLUG_DIGEST", "value": workload.slug.as_str()}));
+    env.push(json!({"name": FILES, "value": spec::named_files()}));
+    if let Some((name, port)) = erlang::own_node(&workload.env) {
+        env.push(json!({"name": name, "value": port.to_string()}));
+    }
     if let Lifetime::Once { limit } = workload.lifetime {
         env.push(json!({"name": "GIGALIXIR__LIMIT", "value": format!("{:.3}", limit.as_secs_f64())}));
     }

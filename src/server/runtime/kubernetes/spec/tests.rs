@@ -45,8 +45,7 @@ fn a_web_replica() {
     let (web, scripts) = (workload("web", &[("GREETING", "a\n$(b)"), ("PORT", "80")]), Scripts::embedded());
     settings().bind(|| {
         assert_json_snapshot!("deployment", deployment(&place(&web, &scripts)));
-        assert_json_snapshot!("secret", secrets("5e7f", &web));
-        assert_json_snapshot!("slug_secret", slug_secret("5e7f", &web, "http://192.0.2.1:4000/slugs/x"));
+        assert_json_snapshot!("start", start("5e7f", &web, "http://192.0.2.1:4000/slugs/x"));
     });
 }
 
@@ -99,6 +98,38 @@ fn config_wins_and_names_follow_it_but_the_port_stays() {
     let told = variables(&workload("web", &[("MY_POD_IP", "$(X)"), ("PORT", "80"), ("RELEASE_DISTRIBUTION", "none")]));
     assert!(!told.contains_key("MY_POD_IP") && !told.contains_key("RELEASE_DISTRIBUTION"), "{told:?}");
     assert_eq!((told["RELEASE_NODE"].as_str(), told["PORT"].as_str()), ("shop@$$(X)", "4000"));
+}
+
+/// A deployment that was told anew would replace its pod.
+#[test]
+fn what_may_change_is_not_in_a_deployment() {
+    let (old, scripts) = (workload("web", &[("GREETING", "one"), ("MY_COOKIE", "x")]), Scripts::embedded());
+    let new = Workload {
+        release: ReleaseVersion(4),
+        slug: SlugDigest::parse(&"b".repeat(64)).unwrap(),
+        ..workload("web", &[("GREETING", "two"), ("NEW", "here")])
+    };
+    assert_eq!(deployment(&place(&old, &scripts)), deployment(&place(&new, &scripts)));
+    assert_ne!(start("5e7f", &old, "http://x"), start("5e7f", &new, "http://x"));
+}
+
+/// Whoever looks for the app's nodes finds those that serve and no others.
+#[test]
+fn only_what_serves_is_a_peer() {
+    let scripts = Scripts::embedded();
+    let repo = |workload: &Workload| once(&place(workload, &scripts))["metadata"]["labels"]["repo"].clone();
+    let mut job = workload("run", &[]);
+    job.lifetime = Lifetime::Once { limit: Duration::from_secs(1) };
+    assert_eq!(repo(&workload("worker", &[])), "shop");
+    assert!(repo(&job).is_null() && repo(&workload("rehearsal", &[])).is_null());
+}
+
+/// As everywhere: whoever names the node by themselves finds others by themselves.
+#[test]
+fn a_node_listens_where_it_is_looked_for() {
+    let port = |config: &[(&str, &str)]| variables(&workload("web", config)).get("GIGALIXIR__NODE_PORT").cloned();
+    assert_eq!(port(&[]).as_deref(), Some("32000"));
+    assert_eq!(port(&[("RELEASE_NODE", "me@here")]), None);
 }
 
 /// References go to what was named before.
