@@ -224,7 +224,10 @@ fn containers_that_a_broken_network_parts_are_told_of_and_their_healing_too() {
     }
     let server = Place::Docker.server("");
     let ada = Person::sign_up(&server, "ada@example.com");
-    let project = circle(&server, &ada, "parted", 3);
+    let project = Project::example(&ada, "parted", "elixir-cluster");
+    // Erlang itself notices after a minute, if it is not told otherwise.
+    ada.run_in(&project, &["config:set", "ERL_FLAGS=-kernel net_ticktime 8"]).ok();
+    let project = settled(&server, &ada, project, 3);
     let all = whole(&ada, &project, 3);
     let (alone, node, _) = &all[2];
     let routes = |what: &str| {
@@ -240,7 +243,6 @@ fn containers_that_a_broken_network_parts_are_told_of_and_their_healing_too() {
         true => trouble.as_deref() == Some("sees nobody"),
         false => trouble.as_deref() == Some(format!("does not see {node}").as_str()),
     };
-    // Erlang itself notices after a minute.
     wait_until("ps tells it of both sides", LONG, || {
         let now = troubles(&ada, &project);
         now.len() == 3 && now.iter().all(wanted)

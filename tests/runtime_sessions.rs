@@ -100,6 +100,11 @@ pub(crate) async fn a_program_runs_beside_and_says_how_it_ended<S: Stage>() {
     assert!(errors.contains("no-such-program") && ended == Ended::Exited(127), "{errors} {ended:?}");
     let session = runtime.exec(&one.name, command(&["sh", "-c", "kill -9 $$"])).await.unwrap();
     assert_eq!(whole(session).await.2, Ended::Signaled(9));
+    // However soon it comes: at a terminal there is more to do between the begin and listening for the end.
+    for _ in 0..10 {
+        let session = runtime.exec(&one.name, on_terminal(&["true"])).await.unwrap();
+        assert_eq!(whole(session).await.2, Ended::Exited(0));
+    }
     assert!(matches!(runtime.exec("nobody", command(&["true"])).await, Err(RuntimeError::NotRunning(_))));
     runtime.remove(&web.id, GRACE).await.unwrap();
     assert!(matches!(runtime.exec(&one.name, command(&["true"])).await, Err(RuntimeError::NotRunning(_))));

@@ -11,6 +11,7 @@ use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::{Stream, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -28,6 +29,8 @@ const WISHES: usize = 16;
 const END_OF_INPUT: u8 = 4;
 /// Between being told that nobody listens any more and being killed.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// What a daemon's clock may be behind ours.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
 const HANGUP: i32 = 1;
 const KILL: i32 = 9;
 
@@ -51,8 +54,8 @@ pub(super) async fn exec(engine: &Engine, container: &str, command: Command) -> 
     let mark = format!("{MARK}={}", uuid::Uuid::now_v7().simple());
     let terminal = command.terminal.clone();
     let id = create(engine, container, command, &mark).await?;
-    // Heard before it begins, so that its end cannot be missed.
-    let end = Box::pin(died(engine.clone(), id.clone()));
+    // From before it begins, so that its end cannot be missed, however soon it comes.
+    let end = Box::pin(died(engine.clone(), id.clone(), Timestamp::now() - SKEW));
     let options = StartExecOptions { tty: terminal.is_some(), ..StartExecOptions::default() };
     let started = engine.docker.start_exec(&id, Some(options)).await;
     let StartExecResults::Attached { output, input } =
@@ -114,10 +117,10 @@ async fn create(engine: &Engine, container: &str, command: Command, mark: &str) 
     }
 }
 
-/// Returns when the program has ended, or when that cannot be known any more.
-async fn died(engine: Engine, id: String) {
+/// Returns when the program has ended, at `since` or later, or when that cannot be known any more.
+async fn died(engine: Engine, id: String, since: Timestamp) {
     let filters = HashMap::from([("event", vec!["exec_die"])]);
-    let options = EventsOptionsBuilder::default().filters(&filters).build();
+    let options = EventsOptionsBuilder::default().since(&since.as_second().to_string()).filters(&filters).build();
     let mut events = std::pin::pin!(engine.docker.events(Some(options)));
     while let Some(Ok(event)) = events.next().await {
         let attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
