@@ -8,17 +8,17 @@ use std::time::Duration;
 use gigalixir::server::steps;
 
 use crate::harness::bind::{self, Bind};
-use crate::harness::pebble::{EAB_KEY, Pebble, Wishes};
-use crate::harness::{Curl, Person, Project, Server, get, wait_until};
+use crate::harness::pebble::{EAB_KEY, Pebble, Wishes, free_ports};
+use crate::harness::{Curl, Person, Project, Server, get, serial, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(90);
-const HOST: &str = "hello.paas.test";
+pub const LIMIT: Duration = Duration::from_secs(90);
+pub const HOST: &str = "hello.paas.test";
 
-struct World {
-    server: Server,
-    ada: Person,
-    project: Project,
-    pebble: Pebble,
+pub struct World {
+    pub server: Server,
+    pub ada: Person,
+    pub project: Project,
+    pub pebble: Pebble,
 }
 
 /// `[tls]` and what is before it.
@@ -37,11 +37,11 @@ impl World {
         Some(Self { server, ada, project, pebble })
     }
 
-    fn start_ca(&mut self, wishes: &Wishes<'_>) {
+    pub fn start_ca(&mut self, wishes: &Wishes<'_>) {
         self.pebble.start(self.server.http, self.server.https, wishes);
     }
 
-    fn certs(&self) -> serde_json::Value {
+    pub fn certs(&self) -> serde_json::Value {
         serde_json::from_str(&self.ada.run(&["certs", "hello", "--json"]).ok()).expect("json")
     }
 
@@ -50,28 +50,14 @@ impl World {
     }
 
     #[track_caller]
-    fn wait_for_certificate(&self, host: &str) {
+    pub fn wait_for_certificate(&self, host: &str) {
         let curl = self.curl();
         wait_until(&format!("{host} has a certificate"), LIMIT, || curl.get(host, "/", &[]).code == 0);
     }
 
     /// The serial number of what a host is served with.
     fn serial(&self, host: &str) -> String {
-        let (address, host) = (self.server.https.to_string(), host.to_owned());
-        let shown = std::process::Command::new("openssl")
-            .args(["s_client", "-connect", &address, "-servername", &host, "-showcerts"])
-            .stdin(std::process::Stdio::null())
-            .output()
-            .expect("openssl");
-        let mut x509 = std::process::Command::new("openssl")
-            .args(["x509", "-noout", "-serial"])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .expect("openssl");
-        std::io::Write::write_all(&mut x509.stdin.take().expect("stdin"), &shown.stdout).expect("write");
-        let output = x509.wait_with_output().expect("openssl");
-        String::from_utf8_lossy(&output.stdout).trim().trim_start_matches("serial=").to_lowercase()
+        serial(self.server.https, host)
     }
 }
 
@@ -246,4 +232,50 @@ fn a_program_of_the_operators_can_write_into_the_dns() {
     let curl = Curl::trusting(&pebble.root(), server.https);
     wait_until("the wildcard serves", LIMIT, || curl.get("api.paas.test", "/healthz", &[]).status == 200);
     wait_until("the challenges are taken out of the DNS", LIMIT, || bind.texts("paas.test").is_empty());
+}
+
+/// acme-dns' own API (`acme_dns.py`), until dropped.
+struct AcmeDns(std::process::Child);
+
+impl Drop for AcmeDns {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_wildcard_comes_by_acme_dns() {
+    let (Some(mut pebble), Some(bind)) = (Pebble::prepare(), Bind::start("paas.test")) else { return };
+    let ([port], folder) = (free_ports(), tempfile::tempdir().expect("folder"));
+    let program = folder.path().join("acme_dns.py");
+    std::fs::write(&program, include_str!("harness/acme_dns.py")).expect("write");
+    let mut command = std::process::Command::new("python3");
+    command.arg(&program).args([&port.to_string(), &bind.address.port().to_string(), bind::KEY, "paas.test"]);
+    let _acme_dns = AcmeDns(command.stderr(std::process::Stdio::null()).spawn().expect("python3"));
+    wait_until("acme-dns listens", LIMIT, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let url = format!("http://127.0.0.1:{port}");
+    let registered =
+        std::process::Command::new("curl").args(["-sS", "-X", "POST", &format!("{url}/register")]).output();
+    let account: serde_json::Value = serde_json::from_slice(&registered.expect("curl").stdout).expect("account");
+    let accounts = folder.path().join("accounts.json");
+    std::fs::write(&accounts, serde_json::json!({ "Paas.test": account }).to_string()).expect("write");
+    let target = account["fulldomain"].as_str().expect("fulldomain");
+    bind.update("paas.test", &format!("add _acme-challenge.paas.test. 60 CNAME {target}."));
+
+    let provider =
+        format!("provider = \"acme-dns\"\nurl = \"{url}\"\naccounts_file = {accounts:?}\nwait_seconds = 0\n");
+    let server = Server::with_config(&config(&pebble, &format!("[tls.dns]\n{provider}")));
+    pebble.start(server.http, server.https, &Wishes { dns: Some(bind.address), ..Wishes::default() });
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::greeting(&ada, "hello", "one");
+    project.push_to(&ada, &server);
+    let world = World { server, ada, project, pebble };
+    world.wait_for_certificate(HOST);
+    let cert = &world.certs()[0];
+    assert_eq!(cert["names"], serde_json::json!(["*.paas.test", "paas.test"]), "{cert}");
+    let before = world.serial(HOST);
+    world.ada.run(&["certs:renew", HOST, "-a", "hello"]).ok();
+    wait_until("renewed by the same way", LIMIT, || world.serial(HOST) != before);
+    assert!(bind.texts("paas.test").iter().any(|text| text.len() == 43), "where the name leads");
 }

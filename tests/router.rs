@@ -98,6 +98,104 @@ fn rules_hold_at_once_and_after_a_restart() {
 }
 
 #[test]
+fn a_browser_comes_to_the_same_replica_again_until_it_is_gone() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::greeting(&ada, "hello", "one");
+    project.push(&ada);
+    ada.run_in(&project, &["ps:scale", "--replicas", "3"]).ok();
+    ada.run_in(&project, &["router:set", "--affinity", "on"]).ok();
+    // Who answered, and the cookie that came with it.
+    let ask = |cookie: &str| {
+        let cookie = if cookie.is_empty() { String::new() } else { format!("Cookie: a=1; {cookie}\r\n") };
+        let get = "GET /env/PORT HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n";
+        let answer = raw(&server, &format!("{get}{cookie}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let set = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap_or_default().to_owned();
+        (
+            answer.rsplit("\r\n").next().unwrap_or_default().to_owned(),
+            set.split(';').next().unwrap_or_default().to_owned(),
+        )
+    };
+    let mut cookies = std::collections::BTreeMap::new();
+    wait_until("all three have been met", Duration::from_secs(30), || {
+        let (replica, cookie) = ask("");
+        cookies.insert(replica, cookie);
+        cookies.len() == 3
+    });
+    for (replica, cookie) in &cookies {
+        for _ in 0..10 {
+            assert_eq!(ask(cookie), (replica.clone(), String::new()), "{cookie}");
+        }
+    }
+    ada.run_in(&project, &["ps:scale", "--replicas", "1"]).ok();
+    wait_until("one is left", Duration::from_secs(60), || {
+        let met: Vec<_> = cookies.values().map(|cookie| ask(cookie)).collect();
+        met.iter().all(|(replica, _)| *replica == met[0].0)
+            && met.iter().filter(|(_, set)| !set.is_empty()).count() == 2
+    });
+}
+
+/// The table is in the router's own tests; here some of each kind go all the way, plain and over TLS.
+#[test]
+fn nothing_is_smuggled_to_an_app() {
+    let server = Server::start();
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::greeting(&ada, "hello", "one");
+    project.push(&ada);
+    let root = root(&server);
+    let secured = |text: &str| {
+        let mut openssl = std::process::Command::new("openssl")
+            .args([
+                "s_client",
+                "-quiet",
+                "-ign_eof",
+                "-connect",
+                &server.https.to_string(),
+                "-servername",
+                "hello.localhost",
+            ])
+            .arg("-CAfile")
+            .arg(&root)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("openssl");
+        openssl.stdin.take().expect("stdin").write_all(text.as_bytes()).expect("write");
+        String::from_utf8_lossy(&openssl.wait_with_output().expect("openssl").stdout).into_owned()
+    };
+    let ordinary = "GET /ordinary HTTP/1.1\r\nHost: hello.localhost\r\n\r\n";
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: hello.localhost\r\n\r\n";
+    for (name, odd) in [
+        ("two lengths", "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+        ("a list of lengths", "Content-Length: 3, 4\r\n\r\nabcd"),
+        ("an unknown coding", "Transfer-Encoding: cow\r\n\r\n0\r\n\r\n"),
+        ("a blank before the colon", "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+        ("a folded line", "X-A: 1\r\n Transfer-Encoding: chunked\r\n\r\n"),
+        ("a bare CR", "X-A: a\rTransfer-Encoding: chunked\r\n\r\n"),
+        ("two hosts", "Host: other.test\r\n\r\n"),
+        ("a length and chunks", "Content-Length: 90\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("a chunk without an end", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc"),
+        ("a prefixed size", "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n"),
+    ] {
+        for method in ["GET", "POST"] {
+            let text = format!("{ordinary}{method} /odd HTTP/1.1\r\nHost: hello.localhost\r\n{odd}{smuggled}");
+            for answer in [raw(&server, &text), secured(&text)] {
+                assert!(answer.starts_with("HTTP/1.1 200"), "{name}, {method}: {answer}");
+                assert!(answer.matches("HTTP/1.1 ").count() <= 2, "{name}, {method}: {answer}");
+            }
+        }
+    }
+    raw(&server, "GET /last HTTP/1.1\r\nHost: hello.localhost\r\nConnection: close\r\n\r\n");
+    wait_until("the app has said what it was asked for", Duration::from_secs(20), || {
+        let logs = ada.run_in(&project, &["logs", "--no-tail"]).ok();
+        assert!(!logs.contains("/smuggled"), "{logs}");
+        logs.contains("request /last") && logs.contains("request /ordinary")
+    });
+}
+
+#[test]
 fn a_load_balancer_says_where_visitors_are() {
     let server = Server::with_config("[router]\nproxy_protocol = [\"127.0.0.1\"]\n");
     let ada = Person::sign_up(&server, "ada@example.com");

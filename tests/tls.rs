@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::harness::bind::Bind;
-use crate::harness::{Curl, Passage, Person, Project, Server, get, wait_until};
+use crate::harness::{Crowd, Curl, Passage, Person, Project, Server, Visitors, get, serial, wait_until};
 
 const DOMAIN: &str = "domain = \"paas.test\"\n";
 
@@ -160,16 +161,35 @@ fn key(world: &World) -> String {
     words[at + 1].to_owned()
 }
 
+/// A CA of somebody's own.
+struct Authority {
+    pem: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().expect("key");
+        let mut root = rcgen::CertificateParams::new(Vec::<String>::new()).expect("root");
+        root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        root.distinguished_name.push(rcgen::DnType::CommonName, "Somebody's CA");
+        let pem = root.self_signed(&key).expect("root").pem();
+        Self { pem, issuer: rcgen::Issuer::new(root, key) }
+    }
+
+    /// A certificate and its key, PEM.
+    fn sign(&self, host: &str) -> (String, String) {
+        let key = rcgen::KeyPair::generate().expect("key");
+        let leaf = rcgen::CertificateParams::new(vec![host.to_owned()]).expect("leaf");
+        (leaf.signed_by(&key, &self.issuer).expect("leaf").pem(), key.serialize_pem())
+    }
+}
+
 /// A CA of somebody's own and a certificate by it: (root, chain, key), PEM.
 fn own_certificate(host: &str) -> (String, String, String) {
-    let (root_key, key) = (rcgen::KeyPair::generate().expect("key"), rcgen::KeyPair::generate().expect("key"));
-    let mut root = rcgen::CertificateParams::new(Vec::<String>::new()).expect("root");
-    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    root.distinguished_name.push(rcgen::DnType::CommonName, "Somebody's CA");
-    let pem = root.self_signed(&root_key).expect("root").pem();
-    let leaf = rcgen::CertificateParams::new(vec![host.to_owned()]).expect("leaf");
-    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(root, root_key)).expect("leaf").pem();
-    (pem, leaf, key.serialize_pem())
+    let authority = Authority::new();
+    let (chain, key) = authority.sign(host);
+    (authority.pem, chain, key)
 }
 
 #[test]
@@ -215,6 +235,55 @@ fn an_own_certificate_goes_before_any_other_until_it_is_removed() {
     world.ada.run_in(&world.project, &["certs:remove", host]).ok();
     assert_eq!(world.curl.get(host, "/", &[]).status, 200, "and the platform's own CA signs again");
     assert_eq!(get(world.server.http, host, "/").status, 200);
+}
+
+/// While certificates are swapped there are visitors with old and with new connections, of each kind.
+#[test]
+fn certificates_are_swapped_under_load_without_a_failure() {
+    let world = World::new(DOMAIN);
+    world.project.write("server.py", include_str!("harness/echo.py"));
+    world.project.commit(&world.ada, "echo");
+    world.project.push(&world.ada);
+    let (host, https, authority) = ("www.hello.example", world.server.https, Authority::new());
+    world.ada.run_in(&world.project, &["domains:add", host, "--no-check"]).ok();
+    let [root, chain, key] = ["root.pem", "chain.pem", "key.pem"].map(|name| world.ada.home().join(name));
+    std::fs::write(&root, &authority.pem).expect("write");
+    let swap = || {
+        let before = serial(https, host);
+        let (new_chain, new_key) = authority.sign(host);
+        std::fs::write(&chain, new_chain).expect("write");
+        std::fs::write(&key, new_key).expect("write");
+        let (chain, key) = (chain.display().to_string(), key.display().to_string());
+        world.ada.run_in(&world.project, &["certs:add", host, "--cert", &chain, "--key", &key]).ok();
+        assert_ne!(serial(https, host), before, "the next handshake shows it");
+    };
+    swap();
+    let crowd = Crowd { http1: 6, http2: 4, sockets: 20, socket_lasts: Duration::from_secs(3) };
+    let visitors = Visitors::come_secured(crowd, host, https, &root);
+    let done = AtomicBool::new(false);
+    // Visitors of one request, whose every handshake is a new one.
+    let short = |options: &[&str]| {
+        let curl = Curl::trusting(&root, https);
+        let (mut seen, mut failed) = (0, Vec::new());
+        while !done.load(SeqCst) {
+            let answer = curl.get(host, "/", options);
+            seen += 1;
+            if answer.status != 200 {
+                failed.push(answer);
+            }
+        }
+        assert!(failed.is_empty() && seen > 20, "{} of {seen}: {failed:?}", failed.len());
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| short(&["--http1.1"]));
+        scope.spawn(|| short(&["--tls-max", "1.2"]));
+        wait_until("they are served", Duration::from_secs(30), || visitors.served() > 100);
+        (0..20).for_each(|_| swap());
+        done.store(true, SeqCst);
+    });
+    let report = visitors.leave();
+    assert_eq!(report.failures, Vec::<String>::new());
+    assert!(report.answers > 500 && report.messages > 100 && report.repeated == 0, "{report:?}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub struct RouterRules {
     pub max_body_bytes: u64,
     /// Whether a browser comes to the same replica again, by a cookie.
     pub affinity: bool,
+    /// Whether replicas are spoken to by HTTP/2 without TLS, with prior knowledge.
+    pub h2c: bool,
     /// Where visitors of the other one of `www.HOST` and `HOST` are sent: `www`, `apex` or `none`.
     pub canonical: String,
     /// Whether each request is a line in the app's log.
@@ -33,6 +35,9 @@ pub struct SetRouterRules {
     /// Whether a browser comes to the same replica again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<bool>,
+    /// Whether replicas are spoken to by HTTP/2 without TLS, with prior knowledge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub h2c: Option<bool>,
     /// `www`, `apex` or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canonical: Option<String>,

@@ -152,7 +152,7 @@ fn lines_about_visitors_and_people() {
         "maintenance:page -a my-app sorry.html",
         "maintenance:page --default",
         "router my-app",
-        "router:set -a my-app --max-connections 5 --max-body 10M --affinity on --canonical www --access-log off",
+        "router:set -a my-app --max-connections 5 --max-body 10M --affinity on --h2c on --canonical www --access-log off",
         "access",
         "permissions my-app",
         "access:add a@b.c --role VIEWER",

@@ -1,7 +1,7 @@
 """Side-by-side measurements. Each prints one Markdown row: what, ours, the peer's, the ratio, what is asked."""
 import os, sys
 
-import api_cases, cases, docker_cases, hot, kubernetes, router_cases, ssh
+import api_cases, cases, docker_cases, domains, hot, kubernetes, router_cases, ssh
 
 NAMES = {
     "push-to-live": cases.push_to_live,
@@ -12,6 +12,7 @@ NAMES = {
     "api-load": api_cases.api_load,
     "ssh": ssh.ssh,
     "router": router_cases.router,
+    "domains": domains.domains,
     "deploys-visitors": router_cases.deploys_visitors,
     "hot": hot.hot,
     "docker-deploy": docker_cases.docker_deploy,

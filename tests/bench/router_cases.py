@@ -1,126 +1,116 @@
-"""The router beside Debian's nginx: the same upstream (an app that is nginx), the same core, turn by turn."""
-import os, re, resource, socket, statistics, subprocess, tempfile, time
+"""The router beside Debian's nginx, haproxy and caddy: the same upstream (an app that is nginx), the same core, turn by turn.
+
+CPU time is what counts: it moves least when others use the machine.
+"""
+import os, re, statistics, subprocess, tempfile
 
 from cases import git
-from platform_ import Platform, free_port
+from crowds import handshakes, idle, raise_limits
+from peers import FOLDERS, Ours, Peer, cpu, pin
+from platform_ import Platform
 
-FOLDERS = "".join(f"{name}_temp_path /tmp/{name};" for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
 UPSTREAM = """worker_processes 1; daemon off; pid /tmp/nginx.pid; error_log /tmp/nginx.log;
 events { worker_connections 16384; }
-http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; open_file_cache max=10; %s
+http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; keepalive_timeout 600; open_file_cache max=10; %s
   server { listen PORT; root FOLDER; location /where { return 200 "$server_addr:$server_port"; } } }
-""" % FOLDERS
-HEADERS = {"Host": "$host", "X-Forwarded-For": "$remote_addr", "X-Forwarded-Proto": "$scheme", "X-Forwarded-Host": "$host",
-           "X-Forwarded-Port": "$server_port", "X-Request-Id": "$request_id", "X-Request-Start": "$msec"}
-PEER = """worker_processes 1; daemon off; pid %(folder)s/pid; error_log %(folder)s/log;
-events { worker_connections 16384; }
-http { access_log off; keepalive_requests 100000000; keepalive_timeout 600;
-  %(folders)s
-  upstream app { server %(upstream)s; keepalive 256; keepalive_requests 100000000; }
-  server { listen 127.0.0.1:%(port)d; listen 127.0.0.1:%(tls)d ssl; ssl_certificate %(folder)s/cert; ssl_certificate_key %(folder)s/key;
-    location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; %(headers)s } } }
-"""
+""" % (FOLDERS % {"folder": "/tmp"})
+# Takes any number of WebSockets and says nothing.
+SOCKETS = '''import asyncio, base64, hashlib, os, resource
+MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+async def serve(reader, writer):
+    try:
+        head = await reader.readuntil(b"\\r\\n\\r\\n")
+        lines = dict(line.split(b": ", 1) for line in head.lower().split(b"\\r\\n") if b": " in line)
+        if b"upgrade" not in lines:
+            where = "%s:%d" % writer.get_extra_info("sockname")[:2]
+            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n" % len(where) + where.encode())
+            return await writer.drain()
+        key = next(line.split(b": ", 1)[1] for line in head.split(b"\\r\\n") if line.lower().startswith(b"sec-websocket-key"))
+        accept = base64.b64encode(hashlib.sha1(key + MAGIC).digest())
+        writer.write(b"HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Accept: " + accept + b"\\r\\n\\r\\n")
+        await reader.read()
+    except (OSError, EOFError):
+        pass
+    finally:
+        writer.close()
+async def main():
+    server = await asyncio.start_server(serve, "0.0.0.0", int(os.environ["PORT"]), backlog=1024)
+    await server.serve_forever()
+asyncio.run(main())
+'''
 
 
-class Peer:
-    """nginx in front of the same app; `pid` is that of its one worker."""
-
-    def __init__(self, upstream):
-        self.folder, self.port, self.tls = tempfile.mkdtemp(prefix="peer-"), free_port(), free_port()
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-                        "/CN=peer.localhost", "-keyout", self.folder + "/key", "-out", self.folder + "/cert"], check=True, capture_output=True)
-        headers = " ".join(f"proxy_set_header {name} {value};" for name, value in HEADERS.items())
-        folders = FOLDERS.replace("/tmp/", self.folder + "/")
-        text = PEER % {"folder": self.folder, "folders": folders, "upstream": upstream, "port": self.port, "tls": self.tls, "headers": headers}
-        open(self.folder + "/conf", "w").write(text)
-        self.process = subprocess.Popen(["/usr/sbin/nginx", "-c", self.folder + "/conf"], stderr=subprocess.DEVNULL)
-        time.sleep(1)
-        self.pid = int(subprocess.check_output(["pgrep", "-P", str(self.process.pid)]).split()[0])
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-        subprocess.run(["rm", "-rf", self.folder])
+def deploy(platform, app, files):
+    """Where the app listens, as the apps themselves see it."""
+    folder = tempfile.mkdtemp(dir=platform.folder)
+    for name, text in files.items():
+        open(f"{folder}/{name}", "w").write(text)
+    for args in [("init", "-q", "-b", "master"), ("add", "-A"), ("commit", "-q", "-m", app)]:
+        git(platform.env, folder, *args)
+    platform.client("create", "-n", app, cwd=folder)
+    git(platform.env, folder, "push", "gigalixir", "master")
+    where = subprocess.check_output(["curl", "-sS", "-H", f"Host: {app}.localhost", f"http://{platform.http}/where"], text=True)
+    return where
 
 
 def nginx_app(platform):
-    """Deploys it; where the app listens."""
-    folder = tempfile.mkdtemp(dir=platform.folder)
-    open(folder + "/Procfile", "w").write('web: sed "s|PORT|$PORT|; s|FOLDER|$PWD|" nginx.conf >/tmp/nginx.conf && exec /usr/sbin/nginx -c /tmp/nginx.conf\n')
-    open(folder + "/nginx.conf", "w").write(UPSTREAM)
-    for name, size in [("1k", 1024), ("100k", 102400)]:
-        open(f"{folder}/{name}", "w").write("x" * size)
-    for args in [("init", "-q", "-b", "master"), ("add", "-A"), ("commit", "-q", "-m", "nginx")]:
-        git(platform.env, folder, *args)
-    platform.client("create", "-n", "front", cwd=folder)
-    git(platform.env, folder, "push", "gigalixir", "master")
-    return subprocess.check_output(["curl", "-sS", "-H", "Host: front.localhost", f"http://{platform.http}/where"], text=True)
+    procfile = 'web: sed "s|PORT|$PORT|; s|FOLDER|$PWD|" nginx.conf >/tmp/nginx.conf && exec /usr/sbin/nginx -c /tmp/nginx.conf\n'
+    where = deploy(platform, "front", {"Procfile": procfile, "nginx.conf": UPSTREAM, "1k": "x" * 1024, "100k": "x" * 102400})
+    master = subprocess.check_output(["pgrep", "-f", "nginx -c /tmp/nginx.conf"], text=True).split()
+    children = [subprocess.run(["pgrep", "-P", pid], capture_output=True, text=True).stdout.split() for pid in master]
+    [pin(int(pid), 1) for pid in master + sum(children, [])]
+    return where
 
 
-def pin(pid, core):
-    for task in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(task), {core})
-
-
-def cpu(pid):
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def load(pid, url, hosts):
-    """CPU microseconds a request, requests per second, p99 in ms."""
-    before = cpu(pid)
+def load(side, scheme, path, hosts):
+    """CPU microseconds a request, requests per second, p50 and p99 in ms."""
+    before = cpu(side.pid)
+    url = f"{scheme}://front.localhost:{side.tls if scheme == 'https' else side.port}{path}"
     # Names are led to this machine in a namespace of wrk's own: over TLS a name is needed, and wrk takes it from the URL.
     script = 'mount --bind "$0" /etc/hosts && exec taskset -c 1 wrk -t1 -c32 -d5s --latency -H "Host: front.localhost" "$1"'
     text = subprocess.check_output(["unshare", "-m", "sh", "-c", script, hosts, url], text=True)
-    used = cpu(pid) - before
+    used = cpu(side.pid) - before
     if re.search("Non-2xx|Socket errors", text):
-        raise SystemExit(f"{url}:\n{text}")
+        raise SystemExit(f"{side.name}, {url}:\n{text}")
     requests = int(re.search(r"(\d+) requests in", text).group(1))
-    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
-    return used / requests * 1e6, requests / 5, float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
+    units = {"us": 1e-3, "ms": 1, "s": 1e3}
+    p50, p99 = (float(number) * units[unit] for number, unit in (re.search(rf"{part}%\s+([\d.]+)(us|ms|s)", text).groups() for part in (50, 99)))
+    return used / requests * 1e6, requests / 5, p50, p99
+
+
+def beside(sides, what, values, unit, asked):
+    """A row: ours, the others', and the ratio to nginx."""
+    ours, others = values[0], ", ".join(f"{value:.1f} {side.name}" for side, value in zip(sides[1:], values[1:]))
+    return what, f"{ours:.1f}{unit}", others, f"{ours / max(values[1], 0.05):.2f}", asked
 
 
 def router(binary):
+    raise_limits()
     platform = Platform(binary)
-    peer = Peer(nginx_app(platform))
-    ours = platform.process.pid
+    upstream = nginx_app(platform)
+    sockets = deploy(platform, "sockets", {"Procfile": "web: exec python3 -S app.py\n", "app.py": SOCKETS})
+    sides = [Ours(platform), *(Peer(name, upstream, sockets) for name in ("nginx", "haproxy", "caddy"))]
     hosts = platform.folder + "/hosts"
-    open(hosts, "w").write("127.0.0.1 localhost front.localhost\n")
-    pin(ours, 0), pin(peer.pid, 0)
-    for name, path, tls in [("1 kB", "/1k", False), ("100 kB", "/100k", False), ("1 kB, TLS 1.3", "/1k", True)]:
-        scheme = "https" if tls else "http"
-        port = platform.https.rsplit(":", 1)[1] if tls else platform.http.rsplit(":", 1)[1]
-        sides = [(ours, f"{scheme}://front.localhost:{port}{path}"), (peer.pid, f"{scheme}://front.localhost:{peer.tls if tls else peer.port}{path}")]
-        runs = [[load(pid, url, hosts) for pid, url in sides] for _ in range(3)]
-        (a, b), (more, less), (slow, slower) = [[statistics.median(run[side][what] for run in runs) for side in (0, 1)] for what in range(3)]
-        yield f"router, keep-alive, {name}: CPU a request", f"{a:.1f} µs", f"{b:.1f} µs (nginx)", f"{a / b:.2f}", "≤ 1.0"
-        yield f"router, keep-alive, {name}: requests per second", f"{more:.0f}", f"{less:.0f} (nginx)", f"{more / less:.2f}", "–"
-        yield f"router, keep-alive, {name}: p99", f"{slow:.1f} ms", f"{slower:.1f} ms (nginx)", f"{slow / slower:.2f}", "≤ 1.2"
-    yield from idle_connections(ours, platform.http, peer)
-    peer.stop(), platform.stop()
-
-
-def resident(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{pid}/status").read()).group(1))
-
-
-def idle_connections(ours, address, peer):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (20000, max(20000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
-    grown = []
-    for pid, port in [(ours, int(address.rsplit(":", 1)[1])), (peer.pid, peer.port)]:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (20000, 20000))
-        before, held = resident(pid), []
-        for _ in range(5000):
-            connection = socket.create_connection(("127.0.0.1", port))
-            connection.sendall(b"GET /where HTTP/1.1\r\nHost: front.localhost\r\n\r\n")
-            connection.recv(4096)
-            held.append(connection)
-        grown.append((resident(pid) - before) / 5000)
-        [connection.close() for connection in held]
-        time.sleep(1)
-    a, b = grown
-    yield "router, 5,000 idle keep-alive connections: memory for each", f"{a:.1f} KiB", f"{b:.1f} KiB (nginx)", f"{a / max(b, 0.1):.2f}", "≤ 2"
+    open(hosts, "w").write("127.0.0.1 localhost front.localhost sockets.localhost\n")
+    [pin(side.pid, 0) for side in sides]
+    try:
+        for name, path, scheme in [("1 kB", "/1k", "http"), ("100 kB", "/100k", "http"), ("1 kB, TLS 1.3", "/1k", "https")]:
+            runs = [[load(side, scheme, path, hosts) for side in sides] for _ in range(5)]
+            medians = [[statistics.median(run[side][what] for run in runs) for side in range(len(sides))] for what in range(4)]
+            yield beside(sides, f"router, keep-alive, {name}: CPU a request", medians[0], " µs", "≤ 1.0")
+            yield beside(sides, f"router, keep-alive, {name}: requests per second", medians[1], "", "–")
+            yield beside(sides, f"router, keep-alive, {name}: p50", medians[2], " ms", "–")
+            yield beside(sides, f"router, keep-alive, {name}: p99", medians[3], " ms", "≤ 1.2")
+        values = [statistics.median(column) for column in zip(*([handshakes(side) for side in sides] for _ in range(3)))]
+        yield beside(sides, "router, full TLS 1.3 handshakes: CPU for each", values, " µs", "≤ 1.1")
+        for name, secure, socket in [("keep-alive connections", False, False), ("keep-alive connections, TLS", True, False),
+                                     ("WebSockets", False, True), ("WebSockets, TLS", True, True)]:
+            values = [idle(side, secure, socket) for side in sides]
+            yield beside(sides, f"router, 5,000 idle {name}: memory for each", values, " KiB", "≤ 2")
+    finally:
+        [side.stop() for side in sides[1:]], platform.stop()
 
 
 def deploys_visitors(_binary):

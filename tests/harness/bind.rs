@@ -48,6 +48,19 @@ impl Bind {
         Some(bind)
     }
 
+    /// Changes the zone by a line of nsupdate's.
+    pub fn update(&self, zone: &str, line: &str) {
+        let script = format!("server 127.0.0.1 {}\nzone {zone}\nupdate {line}\nsend\n", self.address.port());
+        let mut command = Command::new("nsupdate");
+        let mut child = command
+            .args(["-y", &format!("hmac-sha256:gigalixir:{KEY}")])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nsupdate");
+        std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), script.as_bytes()).expect("write");
+        assert!(child.wait().expect("nsupdate").success(), "{line}");
+    }
+
     /// The zone as it is on disk and in the journal, by transfer: every TXT record's text.
     pub fn texts(&self, zone: &str) -> Vec<String> {
         let (server, port) = (format!("@{}", self.address.ip()), self.address.port().to_string());

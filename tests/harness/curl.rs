@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A visitor that trusts one CA.
 pub struct Curl {
@@ -51,4 +51,23 @@ impl Curl {
             errors: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// The serial number of the certificate that a host is served with, lower case; empty if there is none.
+pub fn serial(https: SocketAddr, host: &str) -> String {
+    let shown = Command::new("openssl")
+        .args(["s_client", "-connect", &https.to_string(), "-servername", host, "-showcerts"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl");
+    let mut x509 = Command::new("openssl")
+        .args(["x509", "-noout", "-serial"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("openssl");
+    std::io::Write::write_all(&mut x509.stdin.take().expect("stdin"), &shown.stdout).expect("write");
+    let output = x509.wait_with_output().expect("openssl");
+    String::from_utf8_lossy(&output.stdout).trim().trim_start_matches("serial=").to_lowercase()
 }

@@ -68,12 +68,35 @@ impl Pebble {
 
     /// Lines of `[tls]` for a server that asks it.
     pub fn config(&self) -> String {
+        self.config_for(&[self.url()], &[self])
+    }
+
+    /// The same for one that asks it before another.
+    pub fn config_before(&self, other: &Self) -> String {
+        self.config_for(&[self.url(), other.url()], &[self, other])
+    }
+
+    /// The same for one that asks it by these addresses; `asked` are who answers there.
+    pub fn config_for(&self, directories: &[String], asked: &[&Self]) -> String {
+        let (file, roots) =
+            (self.folder.path().join("roots.pem"), asked.iter().map(|one| one.folder.path().join("root.pem")));
+        let roots: String = roots.map(|root| std::fs::read_to_string(root).expect("root")).collect();
+        std::fs::write(&file, roots).expect("roots");
         format!(
-            "mode = \"acme\"\ncontact = \"ops@paas.test\"\ndirectories = [\"{}\"]\nca_file = \"{}\"\ndns_servers = [\"127.0.0.1:{}\"]\n",
-            self.url(),
-            self.folder.path().join("root.pem").display(),
+            "mode = \"acme\"\ncontact = \"ops@paas.test\"\ndirectories = {directories:?}\nca_file = \"{}\"\ndns_servers = [\"127.0.0.1:{}\"]\n",
+            file.display(),
             self.dns
         )
+    }
+
+    /// Where things of its own are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its directory's port.
+    pub fn port(&self) -> u16 {
+        self.directory
     }
 
     /// Runs it; challenges are looked for at the server's ports.

@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::pem::PemObject as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
@@ -54,6 +55,8 @@ struct Shared {
     http: SocketAddr,
     https: SocketAddr,
     tls: Option<TlsConnector>,
+    /// Who trusts the same, and speaks HTTP/1.1 and WebSocket.
+    secured: Option<TlsConnector>,
     stop: AtomicBool,
     answers: AtomicUsize,
     messages: AtomicUsize,
@@ -64,11 +67,27 @@ struct Shared {
 impl Visitors {
     /// They come to `host`; `root` is the CA that those over TLS trust.
     pub fn come(crowd: Crowd, host: &str, http: SocketAddr, https: SocketAddr, root: Option<&Path>) -> Self {
+        Self::begin(crowd, host, (http, https), root.map(|root| connector(root, &[b"h2"])), None)
+    }
+
+    /// They come to `host`, all over TLS.
+    pub fn come_secured(crowd: Crowd, host: &str, https: SocketAddr, root: &Path) -> Self {
+        Self::begin(crowd, host, (https, https), Some(connector(root, &[b"h2"])), Some(connector(root, &[])))
+    }
+
+    fn begin(
+        crowd: Crowd,
+        host: &str,
+        (http, https): (SocketAddr, SocketAddr),
+        tls: Option<TlsConnector>,
+        secured: Option<TlsConnector>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             host: host.to_owned(),
             http,
             https,
-            tls: root.map(connector),
+            tls,
+            secured,
             stop: AtomicBool::new(false),
             answers: AtomicUsize::new(0),
             messages: AtomicUsize::new(0),
@@ -102,7 +121,7 @@ impl Visitors {
     }
 }
 
-fn connector(root: &Path) -> TlsConnector {
+fn connector(root: &Path, protocols: &[&[u8]]) -> TlsConnector {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let pem = std::fs::read(root).expect("root");
     let mut roots = rustls::RootCertStore::empty();
@@ -110,7 +129,7 @@ fn connector(root: &Path) -> TlsConnector {
         roots.add(certificate.expect("certificate")).expect("root");
     }
     let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     TlsConnector::from(Arc::new(config))
 }
 
@@ -135,6 +154,19 @@ async fn work(shared: Arc<Shared>, crowd: Crowd) {
 
 type Body = Full<Bytes>;
 
+/// What a visitor who speaks HTTP/1.1 or WebSocket holds.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Shared {
+    async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+        let stream = TcpStream::connect(self.http).await.map_err(text)?;
+        let Some(tls) = &self.secured else { return Ok(Box::new(stream)) };
+        let name = self.host.clone().try_into().map_err(text)?;
+        Ok(Box::new(tls.connect(name, stream).await.map_err(text)?))
+    }
+}
+
 enum Connection {
     Http1(http1::SendRequest<Body>),
     Http2(http2::SendRequest<Body>),
@@ -143,7 +175,7 @@ enum Connection {
 impl Connection {
     async fn open(shared: &Shared, h2: bool) -> Result<Self, String> {
         if !h2 {
-            let stream = TcpStream::connect(shared.http).await.map_err(text)?;
+            let stream = shared.connect().await?;
             let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(text)?;
             tokio::spawn(driver);
             return Ok(Self::Http1(sender));
@@ -228,7 +260,7 @@ async fn sockets(shared: Arc<Shared>, late: Duration, lasts: Duration) {
 async fn socket(shared: &Shared, lasts: Duration) -> Result<(), String> {
     let mut request = format!("ws://{}/socket", shared.http).into_client_request().map_err(text)?;
     request.headers_mut().insert("host", shared.host.parse().map_err(text)?);
-    let stream = TcpStream::connect(shared.http).await.map_err(text)?;
+    let stream = shared.connect().await?;
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.map_err(text)?;
     let begun = Instant::now();
     let mut number = 0;

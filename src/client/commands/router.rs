@@ -23,8 +23,9 @@ pub struct Show {
 #[command(after_help = "Examples:
   gigalixir router:set --affinity on
   gigalixir router:set -a my-app --max-connections 500 --max-body 10M
-  gigalixir router:set --canonical www --access-log on")]
-#[group(required = true, multiple = true, id = "rules", args = ["max_connections", "max_body", "affinity", "canonical", "access_log"])]
+  gigalixir router:set --canonical www --access-log on
+  gigalixir router:set -a my-grpc-app --h2c on")]
+#[group(required = true, multiple = true, id = "rules", args = ["max_connections", "max_body", "affinity", "h2c", "canonical", "access_log"])]
 pub struct Set {
     #[command(flatten)]
     app: AppOption,
@@ -37,6 +38,9 @@ pub struct Set {
     /// Whether a browser comes to the same replica again, by a cookie
     #[arg(long, value_name = "on|off")]
     affinity: Option<OnOff>,
+    /// Whether replicas are spoken to in HTTP/2 (without TLS, from the first byte), as gRPC needs; WebSockets stay as they are
+    #[arg(long, value_name = "on|off")]
+    h2c: Option<OnOff>,
     /// Where visitors of the other one of www.HOST and HOST are sent; both have to be the app's
     #[arg(long, value_name = "www|apex|none")]
     canonical: Option<String>,
@@ -77,6 +81,7 @@ pub async fn set(client: &Client, args: Set) -> Result<(), Error> {
         max_connections: args.max_connections,
         max_body_bytes: args.max_body,
         affinity: args.affinity.map(on),
+        h2c: args.h2c.map(on),
         canonical: args.canonical,
         access_log: args.access_log.map(on),
     };
@@ -93,6 +98,7 @@ fn shown(rules: &RouterRules) -> String {
         ["max-connections".to_owned(), most(u64::from(rules.max_connections), "")],
         ["max-body".to_owned(), most(rules.max_body_bytes, " bytes")],
         ["affinity".to_owned(), switch(rules.affinity)],
+        ["h2c".to_owned(), switch(rules.h2c)],
         ["canonical".to_owned(), rules.canonical.clone()],
         ["access-log".to_owned(), switch(rules.access_log)],
         ["maintenance page".to_owned(), if rules.maintenance_page { "own" } else { "the platform's" }.to_owned()],

@@ -39,6 +39,7 @@ impl Apps {
             rules.body_bytes = (most > 0).then_some(most);
         }
         rules.affinity = wish.affinity.unwrap_or(rules.affinity);
+        rules.h2c = wish.h2c.unwrap_or(rules.h2c);
         rules.access_log = wish.access_log.unwrap_or(rules.access_log);
         match wish.canonical.as_deref() {
             None => {}
@@ -102,6 +103,7 @@ fn told(rules: &Rules) -> RouterRules {
         max_connections: rules.connections.map_or(0, NonZeroU32::get),
         max_body_bytes: rules.body_bytes.unwrap_or(0),
         affinity: rules.affinity,
+        h2c: rules.h2c,
         canonical: rules.canonical.map_or("none", Canonical::as_str).to_owned(),
         access_log: rules.access_log,
         maintenance_page: rules.maintenance_page.is_some(),

@@ -452,6 +452,7 @@ mod tests {
             ("[builder]\nminutes = 0", "builder.minutes"),
             ("[tls]\nchallenge = \"dns-01\"", "provider"),
             ("[tls.eab]\nkid = \"x\"", "together"),
+            ("[tls.dns]\nprovider = \"acme-dns\"", "url"),
             ("[tls.dns]\nprovider = \"rfc2136\"\nserver = \"127.0.0.1:53\"", "key_name"),
             ("[gateway]\naddress = \"-oProxyCommand=x\"", "HOST:PORT"),
             ("[gateway]\nbuffer_mib = 0", "gateway.buffer_mib"),

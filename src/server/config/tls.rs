@@ -132,6 +132,10 @@ pub struct DnsConfig {
     pub secret: Option<SecretString>,
     /// A file that holds it.
     pub secret_file: Option<PathBuf>,
+    /// acme-dns: where its API is.
+    pub url: Option<Url>,
+    /// acme-dns: a file with its accounts, as lego, cert-manager and certbot's hook write it.
+    pub accounts_file: Option<PathBuf>,
     /// Exec: the program and its first arguments.
     pub command: Vec<String>,
 }
@@ -147,6 +151,8 @@ impl Default for DnsConfig {
             key_algorithm: "hmac-sha256".into(),
             secret: None,
             secret_file: None,
+            url: None,
+            accounts_file: None,
             command: Vec::new(),
         }
     }
@@ -164,6 +170,9 @@ pub enum DnsProvider {
     Exec,
     /// Cloudflare's API.
     Cloudflare,
+    /// A name server for challenges only.
+    #[serde(rename = "acme-dns")]
+    AcmeDns,
 }
 
 impl TlsConfig {
@@ -185,6 +194,8 @@ impl TlsConfig {
             DnsProvider::Rfc2136 if dns.key_name.is_none() => "key_name",
             DnsProvider::Rfc2136 | DnsProvider::Cloudflare if dns.secret.is_none() => "secret",
             DnsProvider::Exec if dns.command.is_empty() => "command",
+            DnsProvider::AcmeDns if dns.url.is_none() => "url",
+            DnsProvider::AcmeDns if dns.accounts_file.is_none() => "accounts_file",
             _ => return None,
         };
         Some(format!("[tls.dns] needs `{missing}` for what [tls] asks for"))

@@ -10,6 +10,8 @@ pub struct Rules {
     pub body_bytes: Option<u64>,
     /// Whether a browser comes to the same replica again.
     pub affinity: bool,
+    /// Whether replicas are spoken to by HTTP/2 without TLS ("h2c" with prior knowledge), as gRPC needs.
+    pub h2c: bool,
     /// Which of `www.HOST` and `HOST` visitors of the other are sent to, if the app has both.
     pub canonical: Option<Canonical>,
     /// Whether every request is a line in the app's log.

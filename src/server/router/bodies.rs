@@ -5,18 +5,20 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use super::inflight::Lease;
 use super::link::Link;
+use super::pages::Page;
 use super::patience::{Activity, Silence};
 use super::traffic::Visit;
 
@@ -37,6 +39,8 @@ pub(super) struct Upload {
     incoming: Incoming,
     progress: Arc<Progress>,
     silence: Silence,
+    /// What the client may keep silent for once it is being answered, where the two talk to each other.
+    talking: Option<Duration>,
     /// Bytes that may still come.
     left: u64,
 }
@@ -46,7 +50,11 @@ pub(super) struct Upload {
 pub(super) struct Progress {
     /// It has been sent on, or given up.
     over: AtomicBool,
+    /// The answer has begun.
+    answered: AtomicBool,
     bytes: AtomicU64,
+    /// Why it did not come to its end, if that was the client's fault.
+    fault: OnceLock<Page>,
 }
 
 impl Progress {
@@ -56,6 +64,16 @@ impl Progress {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Its answer has begun.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// What is to be said to the client whose body it was, if it was broken.
+    pub(super) fn fault(&self) -> Option<Page> {
+        self.fault.get().copied()
     }
 }
 
@@ -79,15 +97,37 @@ pub(super) enum Fault {
     TooLarge,
 }
 
+impl Fault {
+    fn page(&self) -> Page {
+        match self {
+            Self::Silent => Page::TooSlow,
+            Self::TooLarge => Page::TooLarge,
+            Self::Broken(_) => Page::BadRequest("The request's body is malformed."),
+        }
+    }
+}
+
+/// What a client's body may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Bytes.
+    pub most: u64,
+    /// Without a byte.
+    pub silence: Duration,
+    /// The same after the answer has begun, where that makes a difference: client and app talk to each other.
+    pub talking: Option<Duration>,
+}
+
 impl RequestBody {
-    /// The body, and how to see later how far it has got. At most `most` bytes are let through, and no longer `silence`.
-    pub(super) fn new(incoming: Incoming, most: u64, silence: Duration) -> (Self, Option<Arc<Progress>>) {
+    /// The body, and how to see later how far it has got.
+    pub(super) fn new(incoming: Incoming, bounds: Bounds) -> (Self, Option<Arc<Progress>>) {
         if incoming.is_end_stream() {
             return (Self::Empty, None);
         }
         let progress = Arc::new(Progress::default());
+        let Bounds { most, silence, talking } = bounds;
         let silence = Silence::new(silence);
-        let upload = Upload { incoming, progress: Arc::clone(&progress), silence, left: most };
+        let upload = Upload { incoming, progress: Arc::clone(&progress), silence, talking, left: most };
         (Self::Stream(upload), Some(progress))
     }
 
@@ -98,8 +138,27 @@ impl RequestBody {
 
 impl Upload {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let frame = ready!(self.poll_bounded(context));
+        if let Some(Err(fault)) = &frame {
+            // Told by the body's end too, but HTTP/2 does not hand that on to whoever waits for the answer.
+            let _ = self.progress.fault.set(fault.page());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        ready!(self.silence.poll(context));
+        let progress = &self.progress;
+        if let Some(longer) = self.talking.take_if(|_| progress.answered.load(Ordering::Relaxed)) {
+            self.silence = Silence::new(longer);
+            return self.silence.poll(context);
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_bounded(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
-            return self.silence.poll(context).map(|()| Some(Err(Fault::Silent)));
+            return self.poll_silence(context).map(|()| Some(Err(Fault::Silent)));
         };
         self.silence.broken();
         let bytes = match &frame {
@@ -188,7 +247,7 @@ impl Answer {
                 Poll::Ready(())
             })
             .await;
-        } else if !sent && let Some(mut link) = answer.link.take() {
+        } else if !sent && let Some(mut link) = answer.link.take_if(|link| link.version() != Version::HTTP_2) {
             tokio::spawn(async move { link.run().await });
         }
         answer

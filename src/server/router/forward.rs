@@ -12,7 +12,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::affinity::Tag;
-use super::bodies::{Fault, RequestBody};
+use super::bodies::RequestBody;
 use super::inflight::Lease;
 use super::link::{Link, Unanswered};
 use super::listen::Client;
@@ -63,6 +63,8 @@ pub(super) async fn forward(
                 Ok((response, link)) => return Ok(Taken { response, link, lease }),
                 Err(Attempt::Refused(unsent)) => request = *unsent,
                 Err(Attempt::Failed(page)) => {
+                    // A broken request body is the client's fault.
+                    let page = visit.and_then(Visit::fault).unwrap_or(page);
                     tracing::info!(app.name = %target.app(), backend = lease.name(), ?page, "a backend did not answer");
                     return Err(page);
                 }
@@ -97,7 +99,7 @@ async fn attempt(
     let config = &client.shared.config;
     let repeatable = request.method().is_idempotent() && request.body().is_empty();
     let limit = if repeatable { config.backend_idle_timeout } else { SURELY_OPEN.min(config.backend_idle_timeout) };
-    while let Some(mut link) = lease.take_idle(limit).await {
+    while let Some(mut link) = lease.take_idle(request.version(), limit).await {
         let spare = repeatable.then(|| again(&request));
         match send(&mut link, request, config.response_timeout).await {
             Ok(response) => return Ok((response, link)),
@@ -108,11 +110,11 @@ async fn attempt(
                     retried();
                     request = spare;
                 }
-                (None, _) => return Err(Attempt::Failed(blame(&failed.error))),
+                (None, _) => return Err(Attempt::Failed(Page::NoAnswer)),
             },
         }
     }
-    let mut link = match Link::dial(lease.address(), config.connect_timeout).await {
+    let mut link = match Link::dial(lease.address(), request.version(), config.connect_timeout).await {
         Ok(link) => link,
         Err(_) => return Err(Attempt::Refused(Box::new(request))),
     };
@@ -120,7 +122,7 @@ async fn attempt(
         Ok(response) => Ok((response, link)),
         Err(Failed::TimedOut) => Err(Attempt::Failed(Page::TimedOut)),
         Err(Failed::Unanswered(Unanswered { unsent: Some(unsent), .. })) => Err(Attempt::Refused(unsent)),
-        Err(Failed::Unanswered(failed)) => Err(Attempt::Failed(blame(&failed.error))),
+        Err(Failed::Unanswered(_)) => Err(Attempt::Failed(Page::NoAnswer)),
     }
 }
 
@@ -142,22 +144,12 @@ async fn send(
     .map_err(Failed::Unanswered)
 }
 
-/// Whose fault a missing answer is: a broken request body is the client's.
-fn blame(error: &hyper::Error) -> Page {
-    let fault = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Fault>());
-    match fault {
-        Some(Fault::Silent) => Page::TooSlow,
-        Some(Fault::TooLarge) => Page::TooLarge,
-        Some(Fault::Broken(_)) => Page::BadRequest("The request's body is malformed."),
-        None => Page::NoAnswer,
-    }
-}
-
 /// The same request once more; it has no body.
 fn again(request: &Request<RequestBody>) -> Request<RequestBody> {
     let mut copy = Request::new(RequestBody::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
 }

@@ -85,6 +85,7 @@ where
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
+        .enable_connect_protocol()
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {

@@ -7,7 +7,9 @@
 //!
 //! Visitors over TLS come in decrypted ([`guests`]); what concerns certificates is asked of a [`Portal`].
 //!
-//! Deliberately absent: HTTP/2 without TLS. Listeners of any kind end in [`listen`]'s `serve_client`, which is generic over
+//! Apps are spoken to in HTTP/1.1, or by their rule in HTTP/2; WebSockets always in the former ([`switch`]).
+//!
+//! Deliberately absent: HTTP/2 without TLS from visitors. Listeners of any kind end in [`listen`]'s `serve_client`, which is generic over
 //! the stream.
 
 mod affinity;
@@ -28,6 +30,7 @@ mod portal;
 mod prefixed;
 mod proxy;
 mod snapshot;
+mod switch;
 mod table;
 mod traffic;
 mod tunnel;

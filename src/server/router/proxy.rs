@@ -5,25 +5,26 @@ use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
 
 use super::affinity::Tag;
-use super::bodies::{Answer, AnswerBody, RequestBody, discard};
-use super::forward::{Taken, forward, ready};
+use super::bodies::{Answer, AnswerBody, Bounds, RequestBody, discard};
+use super::forward::{forward, ready};
 use super::forwarded::{self, REQUEST_ID};
 use super::journal::Note;
 use super::listen::Client;
 use super::pages::{self, Page};
 use super::snapshot::Target;
+use super::switch::{self, Switch};
 use super::traffic::Visit;
-use super::{headers, host, portal, tunnel};
+use super::{headers, host, portal};
 
 /// Answers a request; what goes wrong is an answer too.
 pub(super) async fn answer(
@@ -117,7 +118,7 @@ struct Found {
 }
 
 fn resolve(client: &Client, request: &Request<Incoming>) -> Result<Place, Page> {
-    if request.method() == Method::CONNECT {
+    if request.method() == Method::CONNECT && !switch::is_extended(request) {
         return Err(Page::BadRequest("This is not a forward proxy."));
     }
     let asked = host::target(request.uri(), request.headers()).map_err(Page::BadRequest)?;
@@ -172,32 +173,44 @@ async fn proxy(
     id: &HeaderValue,
     visit: &mut Option<Visit>,
 ) -> Result<Response<AnswerBody>, Page> {
-    let protocol = if request.version() == Version::HTTP_11 { headers::upgrade(request.headers()) } else { None };
-    let client_side = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+    let switch = Switch::asked(&mut request);
     let rules = found.target.rules();
+    // A WebSocket's handshake is HTTP/1.1, also with apps that speak both.
+    let h2c = rules.h2c && switch.is_none();
     let brought = if rules.affinity { Tag::brought(request.headers()) } else { None };
-    let (affine, most) = (rules.affinity, rules.body_bytes.unwrap_or(u64::MAX));
+    let affine = rules.affinity;
+    let config = &client.shared.config;
+    let bounds = Bounds {
+        most: rules.body_bytes.unwrap_or(u64::MAX),
+        silence: config.body_timeout,
+        talking: h2c.then(|| config.tunnel_idle_timeout.unwrap_or(Duration::MAX)),
+    };
     let secure = client.peer.is_secure(request.headers());
     let (head, incoming) = request.into_parts();
-    let (body, upload) = RequestBody::new(incoming, most, client.shared.config.body_timeout);
+    let (body, upload) = RequestBody::new(incoming, bounds);
     if let (Some(visit), Some(upload)) = (visit.as_mut(), &upload) {
         visit.brings(Arc::clone(upload));
     }
-    let request = onwards(client, head, body, &found, id, protocol);
+    let request = onwards(client, head, body, &found, id, switch.as_ref());
+    let request = if h2c { by_http2(request, &found)? } else { request };
     let taken = forward(client, request, found.target, &found.host, brought, visit.as_ref()).await?;
     if let Some(note) = visit.as_mut().and_then(|visit| visit.note.as_mut()) {
         note.asked(taken.lease.name());
     }
-    let tag = taken.lease.tag();
-    let mut response = if taken.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        switch(client, client_side, taken, visit)?
+    if let Some(upload) = &upload {
+        upload.answered();
+    }
+    let (tag, status) = (taken.lease.tag(), taken.response.status());
+    let mut response = if status == StatusCode::SWITCHING_PROTOCOLS {
+        switch.ok_or(Page::NoAnswer)?.go(client, taken, visit)?
+    } else if switch.is_some_and(|switch| switch.would_be_misread(status)) {
+        return Err(Page::NoAnswer);
     } else {
         let (mut head, incoming) = taken.response.into_parts();
         headers::strip_response(&mut head.headers);
         head.version = Version::HTTP_11;
         let sent = upload.is_none_or(|upload| upload.is_over());
-        let keep = client.shared.config.backend_idle_connections;
-        let answer = Answer::new(incoming, taken.link, taken.lease, sent, keep).await;
+        let answer = Answer::new(incoming, taken.link, taken.lease, sent, config.backend_idle_connections).await;
         Response::from_parts(head, AnswerBody::backend(answer, Arc::clone(&client.activity)))
     };
     if affine
@@ -216,7 +229,7 @@ fn onwards(
     body: RequestBody,
     found: &Found,
     id: &HeaderValue,
-    protocol: Option<HeaderValue>,
+    switch: Option<&Switch>,
 ) -> Request<RequestBody> {
     headers::strip_request(&mut head.headers);
     if head.version == Version::HTTP_2 {
@@ -232,40 +245,18 @@ fn onwards(
         // Said for methods that usually have no body too, where hyper would take the body for absent.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if let Some(protocol) = protocol {
-        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(UPGRADE, protocol);
+    if let Some(switch) = switch {
+        switch.ask(&mut head);
     }
     Request::from_parts(head, body)
 }
 
-/// The backend changes protocols: the rest of both connections is a tunnel.
-fn switch(
-    client: &Arc<Client>,
-    client_side: Option<OnUpgrade>,
-    taken: Taken,
-    visit: &mut Option<Visit>,
-) -> Result<Response<AnswerBody>, Page> {
-    let Taken { response, link, lease } = taken;
-    let Some(client_side) = client_side else { return Err(Page::NoAnswer) };
-    let protocol = response.headers().get(UPGRADE).cloned().ok_or(Page::NoAnswer)?;
-    let Some(mut visit) = visit.take() else { return Err(Page::NoAnswer) };
-    visit.switched(response.status().as_u16());
-    let kept = Arc::clone(client);
-    client.shared.tasks.spawn(async move {
-        let idle = kept.shared.config.tunnel_idle_timeout;
-        let ended = tokio::select! {
-            ended = tunnel::run(client_side, link, idle, &visit) => ended,
-            () = kept.shared.abort.cancelled() => Ok(()),
-        };
-        if let Err(error) = ended {
-            tracing::debug!(backend = lease.name(), %error, "a tunnel ended early");
-        }
-        drop(lease);
-    });
-    let (mut head, _) = response.into_parts();
-    headers::strip_response(&mut head.headers);
-    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    head.headers.insert(UPGRADE, protocol);
-    Ok(Response::from_parts(head, AnswerBody::page(Bytes::new(), Arc::clone(&client.activity))))
+/// The same request in HTTP/2's form: the host is part of the address (RFC 9113 8.3.1), and a body ends by itself.
+fn by_http2(mut request: Request<RequestBody>, found: &Found) -> Result<Request<RequestBody>, Page> {
+    let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let address = Uri::builder().scheme("http").authority(found.header.as_bytes()).path_and_query(path).build();
+    *request.uri_mut() = address.map_err(|_| Page::BadRequest("The request's address is malformed."))?;
+    *request.version_mut() = Version::HTTP_2;
+    [HOST, TRANSFER_ENCODING].iter().for_each(|name| _ = request.headers_mut().remove(name));
+    Ok(request)
 }

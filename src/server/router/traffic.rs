@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::bodies::Progress;
 use super::journal::Note;
+use super::pages::Page;
 use super::snapshot::{Published, Target};
 use crate::server::domain::AppName;
 
@@ -16,6 +17,9 @@ pub const BOUNDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 
 /// The status of a request whose visitor left before there was an answer, as others write it too.
 const LEFT: u16 = 499;
+
+/// The status of a tunnel, whatever its visitor was told (over HTTP/2 it is 200).
+const SWITCHED: u16 = 101;
 
 /// The counters of one app.
 #[derive(Debug, Default)]
@@ -130,6 +134,11 @@ impl Visit {
         self.upload = Some(upload);
     }
 
+    /// What is to be said of the body that it brings, if that is broken.
+    pub(super) fn fault(&self) -> Option<Page> {
+        self.upload.as_ref().and_then(|upload| upload.fault())
+    }
+
     /// Part of the answer went out.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
@@ -137,9 +146,9 @@ impl Visit {
 
     /// A tunnel has begun: counted as a request at once, so that its length is no request's; its bytes come with
     /// [`Self::tunnelled`].
-    pub(super) fn switched(&mut self, status: u16) {
-        self.status = status;
-        self.tally.answered(status);
+    pub(super) fn switched(&mut self) {
+        self.status = SWITCHED;
+        self.tally.answered(SWITCHED);
         self.write();
     }
 
@@ -165,7 +174,7 @@ impl Drop for Visit {
         if self.among > 0 {
             self.tally.open.fetch_sub(1, Relaxed);
         }
-        if self.status == 101 || self.forgotten {
+        if self.status == SWITCHED || self.forgotten {
             return;
         }
         self.tally.answered(self.status);

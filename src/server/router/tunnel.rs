@@ -26,7 +26,8 @@ const HALF_CLOSED: Duration = Duration::from_secs(10);
 /// Copies between the two sides; one side's end is passed on while the other may go on. Ends with an error when both
 /// have been silent for `idle`, or the second for [`HALF_CLOSED`]. Every byte is told to `visit`.
 pub(super) async fn run(client: OnUpgrade, link: Link, idle: Option<Duration>, visit: &Visit) -> io::Result<()> {
-    let (client, (backend, early)) = tokio::join!(client, link.into_stream());
+    let (client, backend) = tokio::join!(client, link.into_stream());
+    let (backend, early) = backend.ok_or(io::ErrorKind::Unsupported)?;
     let clock = Arc::new(Clock::new());
     let mut client =
         Heard::new(TokioIo::new(client.map_err(io::Error::other)?), &clock, |bytes| visit.tunnelled(bytes, 0));

@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use http::Version;
+
 use super::affinity::Tag;
 use super::inflight::Load;
 use super::lane::Wire;
@@ -21,15 +23,17 @@ pub(super) struct Upstream {
     backend: Backend,
     tag: Tag,
     load: Load,
-    /// hyper's connections, and the lane's.
+    /// hyper's connections, those over HTTP/2, and the lane's.
     links: Pool<Link>,
+    links2: Pool<Link>,
     wires: Pool<Wire>,
 }
 
 impl Upstream {
     pub(super) fn new(backend: Backend) -> Self {
         let tag = Tag::of(&backend.name);
-        Self { backend, tag, load: Load::default(), links: Pool::default(), wires: Pool::default() }
+        let (links, links2, wires) = Default::default();
+        Self { backend, tag, load: Load::default(), links, links2, wires }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -49,10 +53,14 @@ impl Upstream {
         &self.load
     }
 
-    /// A living connection that has not been idle for longer than `limit`.
-    pub(super) async fn take_idle(&self, limit: Duration) -> Option<Link> {
+    fn links(&self, version: Version) -> &Pool<Link> {
+        if version == Version::HTTP_2 { &self.links2 } else { &self.links }
+    }
+
+    /// A living connection for this version that has not been idle for longer than `limit`.
+    pub(super) async fn take_idle(&self, version: Version, limit: Duration) -> Option<Link> {
         loop {
-            let (since, mut link) = self.links.pop(limit)?;
+            let (since, mut link) = self.links(version).pop(limit)?;
             let alive = poll_fn(|context| {
                 link.drive(context);
                 Poll::Ready(link.is_ready())
@@ -75,7 +83,7 @@ impl Upstream {
 
     /// Keeps a connection for the next request, unless there are `most` already or the backend is out of the table.
     pub(super) fn give_back(&self, link: Link, most: usize) {
-        self.links.push(link, most, &self.load);
+        self.links(link.version()).push(link, most, &self.load);
     }
 
     /// The same for the lane.
@@ -85,11 +93,13 @@ impl Upstream {
 
     pub(super) fn close_idle(&self) {
         self.links.close();
+        self.links2.close();
         self.wires.close();
     }
 
     pub(super) fn close_idle_since(&self, limit: Duration) {
         self.links.close_since(limit);
+        self.links2.close_since(limit);
         self.wires.close_since(limit);
     }
 }

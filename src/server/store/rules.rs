@@ -18,13 +18,14 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             let replace = "INSERT OR REPLACE INTO router_rules \
-                (app, connections, body_bytes, affinity, canonical, access_log, maintenance_page) \
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+                (app, connections, body_bytes, affinity, h2c, canonical, access_log, maintenance_page) \
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
             let body = rules.body_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
             let canonical = rules.canonical.map(Canonical::as_str);
             let connections = rules.connections.map(std::num::NonZeroU32::get);
             let page = rules.maintenance_page.as_deref();
-            tx.execute(replace, params![app.0, connections, body, rules.affinity, canonical, rules.access_log, page])?;
+            let (affinity, h2c, log) = (rules.affinity, rules.h2c, rules.access_log);
+            tx.execute(replace, params![app.0, connections, body, affinity, h2c, canonical, log, page])?;
             record(tx, app, "router", &summary, &by)
         })
         .await
@@ -51,6 +52,7 @@ fn read(row: &Row<'_>) -> Result<Rules, StoreError> {
             .map(|bytes| u64::try_from(bytes).map_err(|_| StoreError::Damaged("body_bytes")))
             .transpose()?,
         affinity: row.get("affinity")?,
+        h2c: row.get("h2c")?,
         canonical,
         access_log: row.get("access_log")?,
         maintenance_page: page.map(Arc::from),

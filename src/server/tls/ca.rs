@@ -1,10 +1,14 @@
-//! Talking to CAs: an HTTP client that remembers when a CA asked to be left alone, and one account for each directory.
+//! Talking to CAs: an HTTP client that hears when a CA asks to be left alone, and one account for each directory.
+//!
+//! 503 is about the CA, and everybody waits; 429 is about what was asked for (a limit of one name may last a week), and
+//! only that waits.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -26,8 +30,21 @@ use crate::server::store::Store;
 
 /// For one request.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Seconds to wait where a CA does not say how long.
+const WHILE: u64 = 60;
 /// Bytes of an answer; a chain has a few thousand.
 const LARGEST: usize = 1 << 20;
+
+tokio::task_local! {
+    /// Until when this order shall wait.
+    static ASKED_TO_WAIT: Cell<Option<Timestamp>>;
+}
+
+/// Does what is to be done at a CA; and until when it said that this shall wait, if it did.
+pub(super) async fn heeding<T>(work: impl Future<Output = T>) -> (T, Option<Timestamp>) {
+    let heard = async { (work.await, ASKED_TO_WAIT.with(Cell::get)) };
+    ASKED_TO_WAIT.scope(Cell::new(None), heard).await
+}
 
 /// Why a CA gave no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +62,13 @@ pub(super) enum Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        let bad_nonce = |kind: &Option<String>| kind.as_deref().is_some_and(|kind| kind.ends_with(":badNonce"));
+        // Asked three times with a new nonce each time; that and limits are the CA's weather and no refusal.
+        let weather = |kind: &str| kind.ends_with(":badNonce") || kind.ends_with(":rateLimited");
         match error {
-            // Asked three times with a new one each time; that is the CA's weather and no refusal.
-            Error::Api(problem) if bad_nonce(&problem.r#type) || problem.status >= Some(500) => {
+            Error::Api(problem)
+                if problem.r#type.as_deref().is_some_and(weather)
+                    || problem.status.is_some_and(|status| status == 429 || status >= 500) =>
+            {
                 Self::Unreachable(problem.to_string())
             }
             Error::Api(problem) => Self::Refused(problem.to_string()),
@@ -78,14 +98,21 @@ pub(super) struct Cas {
     sealer: Arc<Sealer>,
     /// Where CAs are asked.
     client: Option<reqwest::Client>,
-    known: Mutex<HashMap<String, (Account, Arc<Web>)>>,
+    known: std::sync::Mutex<HashMap<String, Arc<Ca>>>,
+}
+
+/// One directory.
+struct Ca {
+    web: Arc<Web>,
+    /// Held while it is made: for one directory once.
+    account: Mutex<Option<Account>>,
 }
 
 impl Cas {
     pub(super) fn new(config: &TlsConfig, store: &Store, sealer: &Arc<Sealer>) -> Result<Self, TlsError> {
         let (store, sealer) = (store.clone(), Arc::clone(sealer));
         let client = if config.mode == TlsMode::Acme { Some(client(config)?) } else { None };
-        Ok(Self { config: config.clone(), store, sealer, client, known: Mutex::default() })
+        Ok(Self { config: config.clone(), store, sealer, client, known: Default::default() })
     }
 
     /// The directory to ask after so many failures.
@@ -97,13 +124,12 @@ impl Cas {
 
     /// The account with a CA.
     pub(super) async fn account(&self, directory: &str) -> Result<Account, Failed> {
-        let mut known = self.known.lock().await;
-        if let Some((account, _)) = known.get(directory) {
+        let ca = self.ca(directory)?;
+        let mut known = ca.account.lock().await;
+        if let Some(account) = &*known {
             return Ok(account.clone());
         }
-        let client = self.client.clone().ok_or_else(|| Failed::Refused("no CA is asked in this mode".into()))?;
-        let web = Arc::new(Web { client, until: AtomicI64::new(0) });
-        let builder = Account::builder_with_http(Box::new(Shared(Arc::clone(&web))));
+        let builder = Account::builder_with_http(Box::new(Shared(Arc::clone(&ca.web))));
         let context = format!("acme:{directory}");
         let account = match self.store.acme_account(directory.to_owned()).await? {
             Some(sealed) => {
@@ -127,20 +153,30 @@ impl Cas {
                 account
             }
         };
-        known.insert(directory.to_owned(), (account.clone(), web));
-        Ok(account)
+        Ok(known.insert(account).clone())
+    }
+
+    fn ca(&self, directory: &str) -> Result<Arc<Ca>, Failed> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ca) = known.get(directory) {
+            return Ok(Arc::clone(ca));
+        }
+        let client = self.client.clone().ok_or_else(|| Failed::Refused("no CA is asked in this mode".into()))?;
+        let web = Arc::new(Web { client, until: AtomicI64::new(0) });
+        let ca = Arc::new(Ca { web, account: Mutex::default() });
+        known.insert(directory.to_owned(), Arc::clone(&ca));
+        Ok(ca)
     }
 
     /// The CA does not know the account any more: the next one is new.
     pub(super) async fn forget(&self, directory: &str) -> Result<(), Failed> {
-        self.known.lock().await.remove(directory);
+        *self.ca(directory)?.account.lock().await = None;
         Ok(self.store.forget_acme_account(directory.to_owned()).await?)
     }
 
-    /// Until when a CA wants to be left alone.
-    pub(super) async fn told_to_wait(&self, directory: &str) -> Option<Timestamp> {
-        let known = self.known.lock().await;
-        let until = known.get(directory)?.1.until.load(Relaxed);
+    /// Until when a CA wants to be left alone by everybody.
+    pub(super) fn told_to_wait(&self, directory: &str) -> Option<Timestamp> {
+        let until = self.ca(directory).ok()?.web.until.load(Relaxed);
         Timestamp::from_second(until).ok().filter(|until| *until > Timestamp::now())
     }
 
@@ -176,6 +212,17 @@ struct Web {
     until: AtomicI64,
 }
 
+/// When to come again (RFC 9110 10.2.3): seconds from now, or a date.
+fn retry_after(said: Option<&str>, now: Timestamp) -> Timestamp {
+    let said = said.map(str::trim).unwrap_or_default();
+    let dates = jiff::fmt::rfc2822::DateTimeParser::new();
+    match (said.parse::<u32>(), dates.parse_timestamp(said)) {
+        (Ok(seconds), _) => now + Duration::from_secs(seconds.into()),
+        (_, Ok(date)) => date,
+        _ => now + Duration::from_secs(WHILE),
+    }
+}
+
 struct Shared(Arc<Web>);
 
 impl HttpClient for Shared {
@@ -198,8 +245,12 @@ impl Web {
         let (status, headers) = (answer.status(), answer.headers().clone());
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let seconds = after.and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or(60);
-            self.until.store(Timestamp::now().as_second().saturating_add(seconds), Relaxed);
+            let until = retry_after(after, Timestamp::now());
+            // Nobody heeds it outside an order.
+            let _ = ASKED_TO_WAIT.try_with(|asked| asked.set(asked.get().max(Some(until))));
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                self.until.store(until.as_second(), Relaxed);
+            }
         }
         let mut bytes = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(other)? {
@@ -212,5 +263,24 @@ impl Web {
         (*response.status_mut(), *response.headers_mut()) = (status, headers);
         let (parts, ()) = response.into_parts();
         Ok(BytesResponse { parts, body: Box::new(bytes.freeze()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_says_how_long_in_seconds_or_by_a_date() {
+        let now: Timestamp = "2026-11-26T01:00:00Z".parse().unwrap();
+        for (said, wanted) in [
+            (Some("120"), "2026-11-26T01:02:00Z"),
+            (Some(" Thu, 26 Nov 2026 03:00:00 GMT"), "2026-11-26T03:00:00Z"),
+            (Some("soon"), "2026-11-26T01:01:00Z"),
+            (Some("-5"), "2026-11-26T01:01:00Z"),
+            (None, "2026-11-26T01:01:00Z"),
+        ] {
+            assert_eq!(retry_after(said, now).to_string(), wanted, "{said:?}");
+        }
     }
 }

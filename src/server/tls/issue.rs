@@ -28,10 +28,10 @@ const ASKING: RetryPolicy =
 impl Inner {
     /// Takes an order to its end.
     pub(super) async fn issue(&self, mut order: CertificateOrder) -> Result<(), Failed> {
-        let directory = match (&order.directory, order.step) {
-            (Some(directory), OrderStep::Placed | OrderStep::Answered | OrderStep::Finalized) => directory.clone(),
-            (_, _) => self.cas.directory(order.attempts),
-        };
+        let directory = self.directory(&order);
+        if let Some(until) = self.cas.told_to_wait(&directory) {
+            return Err(Failed::Unreachable(format!("{directory} asks to be left alone until {until}")));
+        }
         self.look_before(&order).await?;
         let account = self.cas.account(&directory).await?;
         let mut placed = match &order.url {
@@ -50,6 +50,14 @@ impl Inner {
         }
         let chain = placed.poll_certificate(&ASKING).await?;
         self.finish(order, directory, chain, &key).await
+    }
+
+    /// The CA at which an order is, or will be placed.
+    pub(super) fn directory(&self, order: &CertificateOrder) -> String {
+        match (&order.directory, order.step) {
+            (Some(directory), OrderStep::Placed | OrderStep::Answered | OrderStep::Finalized) => directory.clone(),
+            (_, _) => self.cas.directory(order.attempts),
+        }
     }
 
     /// A host without any record cannot be validated: asking the CA would only spend its patience.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::ca::Failed;
+use super::ca::{Failed, heeding};
 use super::wanted::{is_provided, wanted};
 use super::{Inner, Tls};
 use crate::server::config::{ChallengeChoice, TlsMode};
@@ -20,6 +20,10 @@ use crate::server::store::{Revocation, StoreError};
 const UNREACHABLE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
 /// After it said no: it counts, and refuses for an hour whoever fails too often.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(12 * 3600));
+/// With the next CA, when there is one.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// An order that was placed is begun anew with the next CA after so many failures.
+const FAILURES: u32 = 4;
 /// At most this long without a look.
 const LOOK: Duration = Duration::from_secs(3600);
 /// After the store failed.
@@ -189,9 +193,9 @@ fn missing(
 
 async fn carry_out(inner: &Inner, task: Task) {
     let outcome = match task {
-        Task::Order(order) => match inner.issue(order.clone()).await {
-            Ok(()) => Ok(()),
-            Err(failed) => inner.put_off(order, failed).await,
+        Task::Order(order) => match heeding(inner.issue(order.clone())).await {
+            (Ok(()), _) => Ok(()),
+            (Err(failed), until) => inner.put_off(order, failed, until).await,
         },
         Task::Ask(certificate) => inner.ask_when(certificate).await,
         Task::Revoke(revocation) => inner.revoke(revocation).await,
@@ -211,8 +215,8 @@ impl Inner {
         wanted
     }
 
-    /// Writes down why an order failed, and when it is tried again.
-    async fn put_off(&self, order: CertificateOrder, failed: Failed) -> Result<(), Failed> {
+    /// Writes down why an order failed, and when it is tried again: not before `until`, if the same CA is asked.
+    async fn put_off(&self, order: CertificateOrder, failed: Failed, until: Option<Timestamp>) -> Result<(), Failed> {
         // The steps before the failure are in the row.
         let rows = self.store.certificate_orders().await?;
         let Some(mut row) = rows.into_iter().find(|row| row.name() == order.name()) else { return Ok(()) };
@@ -224,26 +228,38 @@ impl Inner {
             Failed::Unreachable(_) => (UNREACHABLE, false),
             Failed::Ours(_) => (REFUSED, false),
         };
-        let directory = row.directory.clone().unwrap_or_else(|| self.cas.directory(row.attempts));
+        let directory = self.directory(&row);
         if text.contains(":accountDoesNotExist") {
             self.cas.forget(&directory).await?;
         }
-        if refused {
+        let cas = self.config.directories.len().max(1) as u32;
+        let lost = cas > 1 && row.attempts % FAILURES == FAILURES - 1;
+        if refused || lost {
             // What the CA has refused is no order any more.
             (row.step, row.url, row.key) = (OrderStep::Due, None, None);
         }
         // With several CAs the next one is asked at once; only after all of them have failed is it time to wait.
-        let rounds = row.attempts / self.config.directories.len().max(1) as u32;
-        row.attempts += 1;
-        let others = row.step == OrderStep::Due && self.cas.directory(row.attempts) != self.cas.directory(0);
-        let wait =
-            if others { Duration::from_secs(1) } else { first.saturating_mul(4_u32.saturating_pow(rounds)).min(most) };
-        let wait = wait.mul_f64(rand::random_range(0.8..1.2));
-        let asked_for = self.cas.told_to_wait(&directory).await.filter(|_| !others);
-        row.next_at = asked_for.map_or(Timestamp::now() + wait, |until| until.max(Timestamp::now() + wait));
+        let round = row.attempts / cas;
+        row.attempts = if row.step == OrderStep::Due { self.next(row.attempts, &directory) } else { row.attempts + 1 };
+        let others = row.step == OrderStep::Due && row.attempts / cas == round;
+        let wait = if others { AT_ONCE } else { first.saturating_mul(4_u32.saturating_pow(round)).min(most) };
+        let wait = Timestamp::now() + wait.mul_f64(rand::random_range(0.8..1.2));
+        let next = self.directory(&row);
+        let asked_for = self.cas.told_to_wait(&next).max(until.filter(|_| next == directory));
+        row.next_at = asked_for.map_or(wait, |until| until.max(wait));
         tracing::warn!(certificate = %row.name(), ca = directory, reason = text, again = %row.next_at, "no certificate yet");
         row.last_error = Some(text);
         Ok(self.store.keep_order(row).await?)
+    }
+
+    /// The number of the attempt after this one: with another CA rather than this one again, and with none that has asked to
+    /// be left alone.
+    fn next(&self, attempts: u32, directory: &str) -> u32 {
+        let mut numbers = attempts + 1..=attempts + self.config.directories.len() as u32;
+        let willing = |number: &u32| self.cas.told_to_wait(&self.cas.directory(*number)).is_none();
+        let other = |number: &u32| self.cas.directory(*number) != directory;
+        let found = numbers.clone().find(|number| other(number) && willing(number)).or_else(|| numbers.find(willing));
+        found.unwrap_or(attempts + 1)
     }
 
     /// Certificates that nobody wants are kept until they are worth nothing: their host may come back.

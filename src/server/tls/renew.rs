@@ -24,7 +24,7 @@ pub(super) fn renewal(from: Timestamp, until: Timestamp) -> Timestamp {
 
 /// When the CA is first asked about a new certificate.
 pub(super) fn first_question(now: Timestamp) -> Timestamp {
-    now + MINUTE * rand::random_range(1..10)
+    now + Duration::from_secs(rand::random_range(5..15))
 }
 
 /// A random instant in the CA's window; now, if that is over or so near its end that the next question might miss it.

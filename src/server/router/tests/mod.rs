@@ -2,6 +2,7 @@
 
 mod balance;
 mod endings;
+mod h2c;
 mod lane;
 mod plain;
 mod rules;
@@ -20,15 +21,16 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::Incoming;
+use hyper::client::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inflight, Neighbours, Router, RouterConfig, Traffic};
+use super::{Guest, Inflight, Neighbours, Router, RouterConfig, Traffic};
 use crate::server::domain::{AppName, Backend, Hostname, Route, RouteState, RouteTable, Rules};
 
 pub(super) const SOON: Duration = Duration::from_secs(5);
@@ -40,6 +42,7 @@ pub(super) struct Stage {
     pub(super) inflight: Inflight,
     pub(super) traffic: Traffic,
     pub(super) shutdown: CancellationToken,
+    guests: Router,
     pub(super) router: JoinHandle<()>,
 }
 
@@ -66,8 +69,8 @@ impl Stage {
         let shutdown = CancellationToken::new();
         let router = Router::between(neighbours, config, receiver);
         let (inflight, traffic) = (router.inflight(), router.traffic());
-        let router = router.serve(listener, shutdown.clone());
-        Self { address, table, inflight, traffic, shutdown, router }
+        let (guests, router) = (router.clone(), router.serve(listener, shutdown.clone()));
+        Self { address, table, inflight, traffic, shutdown, guests, router }
     }
 
     /// One app, `shop.test`, served by these.
@@ -101,6 +104,22 @@ impl Stage {
         let trailers = collected.trailers().cloned();
         let body = String::from_utf8_lossy(&collected.to_bytes()).into_owned();
         Ok(Seen { status: head.status, headers: head.headers, body, trailers })
+    }
+
+    /// A visitor who speaks HTTP/2, as decrypted.
+    pub(super) async fn visitor2(&self) -> http2::SendRequest<BoxBody<Bytes, std::io::Error>> {
+        let (theirs, ours) = tokio::io::duplex(64 * 1024);
+        let place = self.guests.place().await.unwrap();
+        let guest = Guest { stream: ours, address: [127, 0, 0, 1].into(), h2: true, place };
+        let (guests, stopping) = (self.guests.clone(), self.shutdown.clone());
+        tokio::spawn(async move { guests.serve_guest(guest, stopping).await });
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(theirs));
+        let (mut sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        // An answer comes after the router's settings.
+        let hello = Request::get("https://hello.test/").body(empty()).unwrap();
+        assert_eq!(sender.send_request(hello).await.unwrap().status(), 404);
+        sender
     }
 
     /// As [`Self::request`], with the body still to be read.

@@ -23,13 +23,13 @@ fn megabytes(count: usize) -> BoxBody<Bytes, std::io::Error> {
 }
 
 /// A body that is fed by hand.
-fn fed() -> (mpsc::Sender<Frame<Bytes>>, BoxBody<Bytes, std::io::Error>) {
+pub(super) fn fed() -> (mpsc::Sender<Frame<Bytes>>, BoxBody<Bytes, std::io::Error>) {
     let (sender, receiver) = mpsc::channel(1);
     let body = StreamBody::new(ReceiverStream::new(receiver).map(Ok::<_, std::io::Error>));
     (sender, BodyExt::boxed(body))
 }
 
-fn data(text: &'static str) -> Frame<Bytes> {
+pub(super) fn data(text: &'static str) -> Frame<Bytes> {
     Frame::data(Bytes::from_static(text.as_bytes()))
 }
 
@@ -215,7 +215,7 @@ async fn trailers_pass_both_ways() {
 }
 
 /// Tells when it is dropped before its end.
-struct Endless(Arc<AtomicBool>);
+pub(super) struct Endless(pub(super) Arc<AtomicBool>);
 
 impl Body for Endless {
     type Data = Bytes;

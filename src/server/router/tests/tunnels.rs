@@ -141,3 +141,76 @@ async fn h2c_is_not_passed_on_and_nobody_is_switched_unasked() {
     let stage = Stage::serving(&[pushy]).await;
     assert_eq!(stage.get("/").await.status, 502);
 }
+
+/// RFC 8441's handshake.
+fn connect(path: &str, protocol: &'static str) -> Request<BoxBody<Bytes, std::io::Error>> {
+    let request = Request::connect(format!("https://shop.test{path}")).header("sec-websocket-version", "13");
+    request.extension(hyper::ext::Protocol::from_static(protocol)).body(empty()).unwrap()
+}
+
+#[tokio::test]
+async fn websockets_over_http2_become_ordinary_ones() {
+    let backend = echo("a").await;
+    for h2c in [false, true] {
+        let rules = Rules { h2c, ..Rules::default() };
+        let stage = Stage::ruled(rules, RouteState::Serving(vec![backend.clone()]), Neighbours::default()).await;
+        let mut visitor = stage.visitor2().await;
+        let mut sockets = Vec::new();
+        for number in 0..3 {
+            let answer = visitor.send_request(connect("/socket", "websocket")).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            for name in ["upgrade", "connection", "sec-websocket-accept", "content-length"] {
+                assert!(!answer.headers().contains_key(name), "{name}");
+            }
+            let io = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+            let mut socket = WebSocketStream::from_raw_socket(io, Role::Client, None).await;
+            socket.send(Message::text(format!("socket {number}"))).await.unwrap();
+            sockets.push(socket);
+        }
+        assert_eq!(stage.inflight.requests(&backend), 3, "a deploy waits for them");
+        for (number, socket) in sockets.iter_mut().enumerate() {
+            for text in [format!("socket {number}"), "x".repeat(1 << 20)] {
+                if text.len() > 10 {
+                    socket.send(Message::text(text.clone())).await.unwrap();
+                }
+                let answer = tokio::time::timeout(SOON, socket.next()).await.unwrap().unwrap().unwrap();
+                assert!(answer.to_text().unwrap() == text);
+            }
+        }
+        let mut first = sockets.remove(0);
+        first.close(None).await.unwrap();
+        while let Some(Ok(_)) = first.next().await {}
+        drop((first, sockets));
+        eventually("they are over", || stage.inflight.requests(&backend) == 0).await;
+        assert_eq!(stage.traffic.counts()[0].classes, [3, 0, 0, 0, 0], "counted as what they are");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_over_http2_that_the_app_does_not_take_is_refused() {
+    let backend = app("a", |request: Request<Incoming>| async move {
+        let answer = match request.uri().path() {
+            "/none" => Response::builder().status(404),
+            // Whoever hears 200 would take it for an open socket.
+            "/page" => Response::builder().status(200),
+            _ => {
+                let switching = Response::builder().status(101).header(CONNECTION, "Upgrade");
+                switching.header(UPGRADE, "websocket").header("sec-websocket-accept", "made up")
+            }
+        };
+        answer.body(empty()).unwrap()
+    })
+    .await;
+    let stage = Stage::serving(std::slice::from_ref(&backend)).await;
+    let mut visitor = stage.visitor2().await;
+    for (path, protocol, status) in [
+        ("/none", "websocket", 404),
+        ("/page", "websocket", 502),
+        ("/odd", "websocket", 502),
+        ("/none", "connect-udp", 400),
+    ] {
+        let answer = visitor.send_request(connect(path, protocol)).await.unwrap();
+        assert_eq!(answer.status(), status, "{path} {protocol}");
+    }
+    eventually("nothing is left", || stage.inflight.requests(&backend) == 0).await;
+}
