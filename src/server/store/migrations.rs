@@ -18,7 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_upgrades.sql"),
     include_str!("migrations/0011_tiers.sql"),
     include_str!("migrations/0012_attended_jobs.sql"),
-    include_str!("migrations/0016_h2c.sql"),
+    include_str!("migrations/0013_h2c.sql"),
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), StoreError> {
