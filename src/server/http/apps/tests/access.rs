@@ -393,7 +393,8 @@ async fn newest_job(platform: &Platform) -> String {
 async fn healthy_pod(platform: &Platform) -> String {
     for _ in 0..1000 {
         let status = platform.ann("GET", "/api/apps/hill/status", json!(null)).await;
-        let pods = status["pods"].as_array().unwrap();
+        // A replica may have asked for a runner before.
+        let pods: Vec<_> = status["pods"].as_array().unwrap().iter().filter(|pod| pod["process"] == "web").collect();
         if let [pod] = pods.as_slice()
             && pod["status"] == "Healthy"
         {
