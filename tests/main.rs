@@ -20,6 +20,7 @@ mod deploys;
 mod docker;
 mod drains;
 mod examples;
+mod faults;
 mod front;
 mod generated;
 mod git;

@@ -41,6 +41,7 @@ pub mod ssh;
 
 pub mod daemon;
 mod farewell;
+mod ingress;
 mod joints;
 mod listen;
 mod platform;

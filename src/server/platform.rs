@@ -25,6 +25,7 @@ use super::drains::Drains;
 use super::farewell::Visitors;
 use super::hot::{Planner, Plans};
 use super::http::{self, Doors, git};
+use super::ingress;
 use super::jobs::{self, Jobs};
 use super::joints::{
     AccessLogs, AppFolders, AppLogs, AppMembers, AppNodes, Certificates, Draining, Gate, PackRepositories, Reception,
@@ -40,6 +41,7 @@ use super::receiver::Receiver;
 use super::releases::Releases;
 use super::router::{Neighbours, Router};
 use super::runtime::Runtime;
+use super::runtime::kubernetes::Kubernetes;
 use super::runtimes;
 use super::seal::Sealer;
 use super::settings;
@@ -85,6 +87,7 @@ struct Rooms {
     others_logs: CancellationToken,
     tls: Tls,
     runtime: Arc<dyn Runtime>,
+    kubernetes: Option<Arc<Kubernetes>>,
     sandbox: Arc<dyn Sandbox>,
     stacks: Offered,
     lines: JoinHandle<()>,
@@ -139,12 +142,15 @@ impl Platform {
             }
             Visitors(visitors, visitors_closed)
         };
-        let doors = vec![
+        let mut doors = vec![
             http::serve(api, door, doors_closed.clone()),
             ssh,
             rooms.tls.follow(rooms.deployer.routes(), doors_closed.clone()),
             rooms.tls.tend(doors_closed.clone()),
         ];
+        if let Some(cluster) = &rooms.kubernetes {
+            doors.push(ingress::follow(cluster, rooms.deployer.routes(), rooms.tls.clone(), doors_closed.clone()));
+        }
         if let Some(predecessor) = predecessor {
             rooms.draining.follow(predecessor);
         }
@@ -243,6 +249,7 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         others_logs,
         tls,
         runtime,
+        kubernetes: chosen.kubernetes,
         sandbox: chosen.sandbox,
         stacks: chosen.stacks,
         lines,
@@ -261,6 +268,8 @@ fn router(
     front: &Handle,
 ) -> (Router, CancellationToken) {
     let (domain, https_port) = (config.domain.to_string(), settings::https_port(config));
+    // Where an ingress decrypts for the router, it is the ingress' to send visitors to https.
+    let https_port = config.kubernetes.ingress_class.is_none().then_some(https_port);
     let portal = Arc::new(Certificates { tls: tls.clone(), domain, https_port });
     let closed = CancellationToken::new();
     let journal = Arc::new(AccessLogs { logs: logs.clone(), closed: closed.clone() });

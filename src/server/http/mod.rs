@@ -27,6 +27,7 @@ mod logs;
 mod maintenance;
 mod metrics;
 mod mfa;
+mod nodes;
 mod not_offered;
 mod observer;
 pub mod origin;
@@ -165,6 +166,7 @@ fn routes() -> Routes<Doors> {
         .merge(mfa::routes())
         .merge(payments::routes())
         .merge(apps::routes())
+        .merge(nodes::routes())
         .merge(stacks::routes())
         .merge(ps::routes())
         .merge(observer::routes())

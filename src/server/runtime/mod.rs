@@ -12,6 +12,7 @@ mod generations;
 pub mod health;
 pub mod kubernetes;
 pub mod local;
+mod machine;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod moving;
@@ -30,7 +31,7 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use self::directory::Directory;
-use super::domain::{Instance, SlugDigest, Workload, WorkloadId};
+use super::domain::{Instance, Machine, SlugDigest, Workload, WorkloadId};
 
 /// A place where apps run.
 #[async_trait]
@@ -75,6 +76,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Connects to a TCP port on the instance's own loopback. [`RuntimeError::NotRunning`] as for `exec`,
     /// [`RuntimeError::Io`] when nobody listens there.
     async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn session::Stream>, RuntimeError>;
+
+    /// The machines that instances run on, as they are now.
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError>;
 
     /// Every change of an instance from now on. Subscribe first, then list; a receiver that lagged lists again.
     fn watch(&self) -> broadcast::Receiver<InstanceEvent>;

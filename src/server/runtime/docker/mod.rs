@@ -38,8 +38,8 @@ use super::files as disk;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{Directory, InstanceEvent, Runtime, RuntimeError, SlugSource};
-use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Stack, Workload, WorkloadId};
+use super::{Directory, InstanceEvent, Runtime, RuntimeError, SlugSource, machine};
+use crate::server::domain::{AppName, Instance, InstanceState, LogLine, Machine, Stack, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -208,6 +208,10 @@ impl Runtime for Docker {
             // It may listen on its own loopback alone.
             Err(_) => exec::relay(&self.shared.engine, instance, port).await,
         }
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {
+        Ok(vec![machine::this_one([("docker", self.shared.engine.version().await?)])])
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

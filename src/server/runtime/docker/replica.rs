@@ -18,6 +18,7 @@ use super::spec::{self, INDEX, Inside, LAST_EXIT, NODE_PORT, PORT, RESTARTS, Run
 use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceState, Lifetime, LogSource, Workload};
 use crate::server::runtime::RuntimeError;
 use crate::server::runtime::files as disk;
+use crate::server::runtime::machine;
 use crate::server::runtime::passage::Passage;
 use crate::server::runtime::standing::Standing;
 use crate::server::runtime::stop::{self, Stop};
@@ -67,6 +68,7 @@ impl Replica {
             state: InstanceState::Starting,
             address: None,
             node: Some(SocketAddr::new(place.lease.address.into(), NODE_PORT)),
+            machine: Some(machine::name()),
             restarts: 0,
             started_at: None,
             last_exit: None,

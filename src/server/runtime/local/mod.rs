@@ -46,10 +46,10 @@ use super::directory::Directory;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Runtime, RuntimeError, SlugSource};
+use super::{InstanceEvent, Runtime, RuntimeError, SlugSource, machine};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::Cgroups;
-use crate::server::domain::{Instance, InstanceState, LogLine, Workload, WorkloadId};
+use crate::server::domain::{Instance, InstanceState, LogLine, Machine, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -223,6 +223,10 @@ impl Runtime for Local {
         let addresses = hosts.map(|host| SocketAddr::new(host, port));
         let stream = TcpStream::connect(addresses.as_slice()).await.map_err(failed)?;
         Ok(Box::new(stream))
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {
+        Ok(vec![machine::this_one([])])
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {
