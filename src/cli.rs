@@ -218,7 +218,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "account:destroy",
         ],
     ),
-    ("Server", &["server", "stacks", "stacks:build", "stacks:pull"]),
+    ("Server", &["server", "nodes", "stacks", "stacks:build", "stacks:pull"]),
     ("More", &["compat", "completion", "version", "help"]),
 ];
 

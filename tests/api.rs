@@ -108,6 +108,7 @@ fn apps_and_what_runs(story: &Story) {
     let logs = story.ada("GET", "/api/apps/hill/logs?follow=False&num_lines=5", json!(null));
     assert_eq!((logs.status, logs.text.lines().count()), (200, 5), "{}", logs.text);
     story.ada("GET", "/api/stacks", json!(null)).data(200);
+    story.ada("GET", "/api/nodes", json!(null)).data(200);
     story.ada("PUT", "/api/apps/hill/stack", json!({ "stack": app["stack"] })).data(200);
     let status = story.ada("GET", "/api/apps/hill/status", json!(null)).data(200);
     let pods = status["pods"].as_array().expect("pods");

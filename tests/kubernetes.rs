@@ -1,5 +1,9 @@
 //! The whole platform over a real cluster: from a push to visitors, and what happens when something dies on the way.
 
+mod builds;
+mod ingress;
+mod nodes;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,32 +15,58 @@ use crate::harness::{cluster::Cluster, docker::image};
 /// On a busy machine pods take their time.
 const LONG: Duration = Duration::from_secs(120);
 
-struct Platform {
-    server: Server,
-    cluster: Cluster,
+/// A platform on the cluster, and how a test of another file reaches it.
+pub(crate) struct Platform {
+    pub(crate) server: Server,
+    pub(crate) cluster: Cluster,
     // What the server is told of its stack.
     _stacks: tempfile::TempDir,
 }
 
 impl Platform {
-    fn start() -> Option<Self> {
-        let cluster = Cluster::find()?;
+    pub(crate) fn start() -> Option<Self> {
+        Some(Self::with(Cluster::find()?, Wishes::default()))
+    }
+
+    fn with(cluster: Cluster, wishes: Wishes<'_>) -> Self {
         let stacks = tempfile::tempdir().unwrap();
         let image = image();
         let stack = format!("run = \"{image}\"\nbuild = \"{image}\"\n");
         std::fs::write(stacks.path().join("debian-12.toml"), stack).unwrap();
-        let config = config(&cluster, stacks.path());
+        let config = config(&cluster, stacks.path(), &wishes);
         let server = Server::reached_at([0, 0, 0, 0].into(), &config);
-        Some(Self { server, cluster, _stacks: stacks })
+        Self { server, cluster, _stacks: stacks }
+    }
+
+    /// What the cluster has of that kind and name in an app's namespace.
+    fn get(&self, app: &str, kind: &str, name: &str) -> Option<Value> {
+        let namespace = format!("p{}-{app}", std::process::id());
+        let found = self.cluster.kubectl(&["get", kind, name, "-n", &namespace, "-o", "json", "--ignore-not-found"]);
+        assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+        serde_json::from_slice(&found.stdout).ok()
     }
 }
 
-fn config(cluster: &Cluster, stacks: &Path) -> String {
+/// What a platform's configuration has beside the usual.
+#[derive(Default)]
+struct Wishes<'a> {
+    /// Before the first section.
+    first: &'a str,
+    /// In `[kubernetes]`.
+    kubernetes: &'a str,
+    /// After it.
+    more: &'a str,
+    /// In place of the cluster's administrator.
+    kubeconfig: Option<&'a Path>,
+}
+
+fn config(cluster: &Cluster, stacks: &Path, wishes: &Wishes<'_>) -> String {
+    let Wishes { first, kubernetes, more, .. } = wishes;
+    let (kubeconfig, own) = (wishes.kubeconfig.unwrap_or(&cluster.kubeconfig), std::process::id());
     format!(
-        "runtime = \"kubernetes\"\n[docker]\nstacks_dir = {:?}\n[kubernetes]\nkubeconfig = {:?}\nnamespace_prefix = \"p{}-\"\n[deploy]\nhealth_seconds = 100\n",
-        stacks,
-        cluster.kubeconfig,
-        std::process::id(),
+        "runtime = \"kubernetes\"\n{first}\n[docker]\nstacks_dir = {stacks:?}\n[kubernetes]\n\
+         kubeconfig = {kubeconfig:?}\nnamespace_prefix = \"p{own}-\"\n{kubernetes}\n\
+         [deploy]\nhealth_seconds = 100\n{more}\n",
     )
 }
 

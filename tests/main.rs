@@ -22,6 +22,7 @@ mod deploys;
 mod docker;
 mod drains;
 mod examples;
+mod faults;
 mod flame;
 mod front;
 mod generated;

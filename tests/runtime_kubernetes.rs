@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::harness::{cluster::Cluster, docker::image};
+use crate::harness::{cluster::Cluster, docker::image, registry::Registry};
 use crate::runtime_contract::{Folder, Stage, collect, inside, job, logged, ready, until, web};
 
 crate::runtime_contract!(OnKubernetes);
@@ -25,6 +25,9 @@ struct OnKubernetes {
     kubeconfig: PathBuf,
     data: TempDir,
     kubernetes: Option<Arc<Kubernetes>>,
+    /// Stacks beside the usual ones, and what their registry wants to be signed in with.
+    images: Vec<(&'static str, String)>,
+    registries: Option<String>,
     slugs: Arc<Served>,
     log: Arc<Mutex<Vec<LogLine>>>,
 }
@@ -45,10 +48,14 @@ impl OnKubernetes {
             dir: self.dir(),
             namespace_prefix: format!("{}-", unique(self.data.path())),
             images: [("debian-12", image()), ("missing", "localhost/no-such-image:1".to_owned())]
+                .into_iter()
+                .chain(self.images.clone())
                 .map(|(stack, image)| (Stack::parse(stack).unwrap(), image))
-                .into(),
+                .collect(),
             grace: Duration::from_secs(30),
             visitors: vec![self.slugs.address.ip()],
+            ingress: None,
+            registries: self.registries.clone().map(Into::into),
         };
         let started = Kubernetes::start(config, self.slugs.clone(), collect(8, self.log.clone())).await;
         self.kubernetes = Some(started.unwrap());
@@ -78,7 +85,9 @@ impl Stage for OnKubernetes {
         let data = TempDir::new().unwrap();
         let slugs = Arc::new(Served::begin(data.path().join("slugs"), &cluster).await);
         let kubeconfig = cluster.kubeconfig.clone();
-        let mut stage = Self { cluster, kubeconfig, data, kubernetes: None, slugs, log: Arc::default() };
+        let (images, registries) = (Vec::new(), None);
+        let mut stage =
+            Self { cluster, kubeconfig, data, kubernetes: None, images, registries, slugs, log: Arc::default() };
         stage.start().await;
         stage
     }
@@ -202,6 +211,36 @@ async fn what_cannot_be_started_says_why() {
     runtime.remove(&deaf.id, GRACE).await.unwrap();
 }
 
+/// Nodes sign in with what the server was told; with what is wrong there, nothing comes of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn images_are_pulled_with_what_their_registry_wants() {
+    if !OnKubernetes::is_there() {
+        return;
+    }
+    let Some(registry) = Registry::locked("mia", "secret") else { return };
+    let mut stage = OnKubernetes::begin().await;
+    for (name, stack) in [("apps/one:1", "one"), ("apps/two:1", "two")] {
+        registry.push(name, &["bash"], name);
+        stage.images.push((stack, registry.image(name)));
+    }
+    for (stack, password) in [("one", "secret"), ("two", "wrong")] {
+        let auths = serde_json::json!({registry.address(): {"username": "mia", "password": password}});
+        stage.registries = Some(serde_json::json!({"auths": auths}).to_string());
+        stage.restart().await;
+        let (runtime, mut web) = (stage.runtime(), web(&stage, stack));
+        web.stack = Stack::parse(stack).unwrap();
+        runtime.apply(&web).await.unwrap();
+        let settled = |all: &[Instance]| all.iter().any(|one| one.started_at.is_some() || one.last_exit.is_some());
+        let all = until(&runtime, "its image is pulled or not", settled).await;
+        let is_pulled = all.iter().any(|one| one.started_at.is_some());
+        assert_eq!(is_pulled, password == "secret", "{all:?}");
+        if !is_pulled {
+            assert!(all[0].trouble.as_ref().is_some_and(|why| why.contains("apps/two:1")), "{all:?}");
+        }
+        runtime.remove(&web.id, Duration::from_secs(1)).await.unwrap();
+    }
+}
+
 /// As libcluster asks, with what is in the pod.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_are_told_of_their_peers_and_of_no_others() {
@@ -274,11 +313,8 @@ async fn the_rights_that_are_described_are_enough() {
         return;
     }
     let mut stage = OnKubernetes::begin().await;
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kubernetes/rbac.yaml");
-    let applied = stage.cluster.kubectl(&["apply", "-f", rules.to_str().unwrap()]);
-    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     stage.kubernetes.take().unwrap().close().await;
-    stage.kubeconfig = stage.cluster.as_account(stage.data.path(), "gigalixir", "gigalixir");
+    stage.kubeconfig = stage.cluster.as_server(stage.data.path());
     stage.start().await;
     let (runtime, mut web) = (stage.runtime(), web(&stage, "shop"));
     web.replicas = 2;

@@ -96,6 +96,9 @@ pub struct Pod {
     pub restarts: u32,
     /// RFC 3339.
     pub started_at: Option<String>,
+    /// The machine it is on, as `nodes` calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Its Erlang node, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,

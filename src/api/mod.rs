@@ -14,6 +14,7 @@ pub mod drain;
 pub mod inside;
 pub mod job;
 pub mod log;
+pub mod machine;
 pub mod mfa;
 pub mod observer;
 pub mod release;

@@ -161,6 +161,7 @@ fn lines_about_visitors_and_people() {
         "delete_permission my-app a@b.c",
         "apps:activity my-app",
         "stacks",
+        "nodes",
         "stack:set -s gigalixir-24",
         "stack:set -a my-app gigalixir-24",
         "canary",

@@ -328,8 +328,8 @@ pub(super) struct Certificates {
     pub(super) tls: Tls,
     /// The platform's own name, whose pages the router has.
     pub(super) domain: String,
-    /// As visitors reach https.
-    pub(super) https_port: u16,
+    /// As visitors reach https; `None` where nobody is sent there.
+    pub(super) https_port: Option<u16>,
 }
 
 impl Portal for Certificates {
@@ -342,7 +342,7 @@ impl Portal for Certificates {
     }
 
     fn https_port(&self, host: &str) -> Option<u16> {
-        self.tls.redirects(host).then_some(self.https_port)
+        self.https_port.filter(|_| self.tls.redirects(host))
     }
 
     fn is_elsewhere(&self, host: &str) -> bool {

@@ -42,6 +42,7 @@ pub mod ssh;
 pub mod daemon;
 mod farewell;
 mod gauges;
+mod ingress;
 mod joints;
 mod listen;
 mod platform;

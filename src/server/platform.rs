@@ -26,6 +26,7 @@ use super::farewell::Visitors;
 use super::gauges::Gauges;
 use super::hot::{Planner, Plans};
 use super::http::{self, Doors, git};
+use super::ingress;
 use super::jobs::{self, Jobs};
 use super::joints::{
     AccessLogs, AppFolders, AppLogs, AppMembers, AppNodes, Certificates, Draining, Gate, PackRepositories, Reception,
@@ -40,6 +41,7 @@ use super::pipeline::{self, Pipeline};
 use super::receiver::Receiver;
 use super::releases::Releases;
 use super::router::{Neighbours, Router};
+use super::runtime::kubernetes::Kubernetes;
 use super::runtime::{Lines, Runtime, Spoken};
 use super::runtimes;
 use super::seal::Sealer;
@@ -86,6 +88,7 @@ struct Rooms {
     others_logs: CancellationToken,
     tls: Tls,
     runtime: Arc<dyn Runtime>,
+    kubernetes: Option<Arc<Kubernetes>>,
     sandbox: Arc<dyn Sandbox>,
     stacks: Offered,
     lines: JoinHandle<()>,
@@ -142,12 +145,15 @@ impl Platform {
             }
             Visitors(visitors, visitors_closed)
         };
-        let doors = vec![
+        let mut doors = vec![
             http::serve(api, door, doors_closed.clone()),
             ssh,
             rooms.tls.follow(rooms.deployer.routes(), doors_closed.clone()),
             rooms.tls.tend(doors_closed.clone()),
         ];
+        if let Some(cluster) = &rooms.kubernetes {
+            doors.push(ingress::follow(cluster, rooms.deployer.routes(), rooms.tls.clone(), doors_closed.clone()));
+        }
         if let Some(predecessor) = predecessor {
             rooms.draining.follow(predecessor);
         }
@@ -247,6 +253,7 @@ async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Result<Rooms>
         others_logs,
         tls,
         runtime,
+        kubernetes: chosen.kubernetes,
         sandbox: chosen.sandbox,
         stacks: chosen.stacks,
         lines,
@@ -266,6 +273,8 @@ fn router(
     front: &Handle,
 ) -> (Router, CancellationToken) {
     let (domain, https_port) = (config.domain.to_string(), settings::https_port(config));
+    // Where an ingress decrypts for the router, it is the ingress' to send visitors to https.
+    let https_port = config.kubernetes.ingress_class.is_none().then_some(https_port);
     let portal = Arc::new(Certificates { tls: tls.clone(), domain, https_port });
     let closed = CancellationToken::new();
     let journal = Arc::new(AccessLogs { logs: logs.clone(), closed: closed.clone() });

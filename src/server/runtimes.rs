@@ -1,12 +1,13 @@
 //! Where apps run and are built: chooses the runtime and the builds' sandbox at start, and carries over what an earlier
 //! start ran elsewhere.
 
+mod builds;
 mod in_cluster;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use sha2::{Digest as _, Sha256};
@@ -15,6 +16,7 @@ use url::Url;
 use super::builder::{BubblewrapSandbox, DockerBuilds, DockerSandbox, Sandbox, StackImages};
 use super::cluster;
 use super::config::{RuntimeChoice, SandboxChoice, ServerConfig};
+use super::confine::bubblewrap::Bubblewrap;
 use super::confine::cgroup::Cgroups;
 use super::docker::{Daemon, Use};
 use super::domain::Stack;
@@ -39,6 +41,8 @@ pub(super) struct Sources {
 pub(super) struct Chosen {
     /// The runtime.
     pub(super) runtime: Arc<dyn Runtime>,
+    /// The same, where it is a cluster.
+    pub(super) kubernetes: Option<Arc<Kubernetes>>,
     /// The builds' sandbox.
     pub(super) sandbox: Arc<dyn Sandbox>,
     /// What can be built on.
@@ -61,8 +65,9 @@ pub(super) async fn start(
         _ => None,
     };
     let here = directory.map(|directory| as_told(directory.address, directory));
-    let made = Making { config, slugs, lines, stacks: &stacks, here, met };
+    let made = Making { config, slugs, lines, stacks: &stacks, here, met, kubernetes: OnceLock::new() };
     let mut runtime = made.start(chosen).await?;
+    let kubernetes = made.kubernetes.get().cloned();
     for other in [RuntimeChoice::Local, RuntimeChoice::Docker, RuntimeChoice::Kubernetes] {
         if other != chosen
             && left_in(&data.join(folder(other)))
@@ -72,19 +77,21 @@ pub(super) async fn start(
             runtime = Moving::begin(runtime, from);
         }
     }
-    let in_docker = match config.builder.sandbox {
-        SandboxChoice::Auto => chosen == RuntimeChoice::Docker,
-        sandbox => sandbox == SandboxChoice::Docker,
+    let builds = match (config.builder.sandbox, chosen) {
+        (SandboxChoice::Auto, RuntimeChoice::Docker) => SandboxChoice::Docker,
+        (SandboxChoice::Auto, RuntimeChoice::Kubernetes) if Bubblewrap::find().is_err() => SandboxChoice::Kubernetes,
+        (sandbox, _) => sandbox,
     };
-    let sandbox: Arc<dyn Sandbox> = match in_docker {
-        true => Arc::new(DockerSandbox::open(builds(config, &stacks)).await?),
-        false => Arc::new(bubblewrap(data)),
+    let sandbox: Arc<dyn Sandbox> = match builds {
+        SandboxChoice::Docker => Arc::new(DockerSandbox::open(docker_builds(config, &stacks)).await?),
+        SandboxChoice::Kubernetes => Arc::new(builds::sandbox(config, &stacks).await?),
+        SandboxChoice::Auto | SandboxChoice::Bubblewrap => Arc::new(bubblewrap(data)),
     };
-    let stacks = offered(config, (chosen, in_docker), machine, stacks)?;
+    let stacks = offered(config, (chosen, builds), machine, stacks)?;
     if chosen == RuntimeChoice::Docker {
         look_for_images(&stacks).await?;
     }
-    Ok(Chosen { runtime, sandbox, stacks })
+    Ok(Chosen { runtime, kubernetes, sandbox, stacks })
 }
 
 async fn choose(config: &ServerConfig, stacks: &Stacks, machine: &Stack) -> RuntimeChoice {
@@ -108,6 +115,8 @@ struct Making<'a> {
     here: Option<Directory>,
     /// and those in its containers.
     met: Option<Directory>,
+    /// The runtime on a cluster, once it is started.
+    kubernetes: OnceLock<Arc<Kubernetes>>,
 }
 
 impl Making<'_> {
@@ -119,8 +128,9 @@ impl Making<'_> {
             }
             RuntimeChoice::Kubernetes => {
                 let (server, own) = in_cluster::addresses(config).await?;
-                let told = in_cluster::told(config, self.stacks, own);
-                Kubernetes::start(told, (self.slugs.addresses)(server), lines).await?
+                let told = in_cluster::told(config, self.stacks, own)?;
+                let kubernetes = Kubernetes::start(told, (self.slugs.addresses)(server), lines).await?;
+                self.kubernetes.get_or_init(|| kubernetes).clone()
             }
             RuntimeChoice::Auto | RuntimeChoice::Local => {
                 Local::start(local_config(&config.data_dir, self.here.clone()), files, lines).await?
@@ -149,15 +159,18 @@ fn if_it_is_there(left: anyhow::Result<Arc<dyn Runtime>>) -> Option<Arc<dyn Runt
 /// What is built shall run: only what both the sandbox and the runtime can be.
 fn offered(
     config: &ServerConfig,
-    (runtime, builds_in_docker): (RuntimeChoice, bool),
+    (runtime, builds): (RuntimeChoice, SandboxChoice),
     machine: Stack,
     stacks: Stacks,
 ) -> anyhow::Result<Offered> {
-    let socket = (builds_in_docker || runtime == RuntimeChoice::Docker).then(|| config.docker.socket.clone());
-    if !builds_in_docker && runtime == RuntimeChoice::Local {
+    let docker = builds == SandboxChoice::Docker || runtime == RuntimeChoice::Docker;
+    let socket = docker.then(|| config.docker.socket.clone());
+    let builds_in_images = matches!(builds, SandboxChoice::Docker | SandboxChoice::Kubernetes);
+    let runs_in_images = matches!(runtime, RuntimeChoice::Docker | RuntimeChoice::Kubernetes);
+    if !builds_in_images && !runs_in_images {
         return Ok(Offered::machine(machine));
     }
-    if builds_in_docker && runtime == RuntimeChoice::Docker {
+    if builds_in_images && runs_in_images {
         let newest = stacks.keys().rfind(|stack| stack.as_str().starts_with("gigalixir-"));
         let default = if stacks.contains_key(&machine) { Some(&machine) } else { newest.or(stacks.keys().next()) };
         let default = default.context("there is no stack: describe one in a file of `docker.stacks_dir`")?.clone();
@@ -223,7 +236,7 @@ fn docker_config(config: &ServerConfig, stacks: &Stacks, directory: Option<Direc
     }
 }
 
-fn builds(config: &ServerConfig, stacks: &Stacks) -> DockerBuilds {
+fn docker_builds(config: &ServerConfig, stacks: &Stacks) -> DockerBuilds {
     let images = |(stack, made): (&Stack, &Definition)| {
         let ([run, build], command) = made.both(stack);
         (stack.clone(), StackImages { run, build, made_by: made.debootstrap.is_some().then_some(command) })

@@ -1,5 +1,5 @@
 """A deploy on the Docker runtime beside a bare `docker run` of the same app in the same image, until each answers."""
-import http.client, os, shutil, statistics, subprocess, tempfile, time
+import http.client, os, re, shutil, signal, statistics, subprocess, tempfile, threading, time
 
 from cases import SERVER, tiny_app, visit
 from platform_ import Platform, free_port
@@ -62,3 +62,43 @@ def docker_deploy(binary):
     shutil.rmtree(bare)
     a, b = statistics.median(ours), statistics.median(theirs)
     yield "deploy on Docker until the new release answers", f"{a:.3f} s", f"{b:.3f} s (bare `docker run` until the port answers)", f"{a / b:.2f}", "≤ 1.5"
+
+
+APPS, RUNNING = 200, 60
+
+
+def many_apps(binary):
+    """200 apps of which 60 run, one replica each: what a server needs to know them all again, and its memory."""
+    settings = {"GIGALIXIR_RUNTIME": "docker", "GIGALIXIR_LIMITS_APPS_PER_ACCOUNT": str(APPS), "GIGALIXIR_BUILDER_SANDBOX": "bubblewrap"}
+    platform = Platform(binary, settings)
+    folder = tiny_app(platform, "app-0")
+
+    def make(numbers):
+        for number in numbers:
+            name = f"app-{number}"
+            platform.client("create", "-n", name)
+            if number >= RUNNING:
+                platform.client("ps:scale", "-a", name, "web=0")
+            subprocess.run(["git", "push", "-q", f"http://{platform.api}/{name}.git", "HEAD:refs/heads/master"], cwd=folder,
+                           env=platform.env, check=True)
+
+    makers = [threading.Thread(target=make, args=(range(1 + first, APPS, 4),)) for first in range(4)]
+    [maker.start() for maker in makers], [maker.join() for maker in makers]
+    running = len(docker("ps", "-q", "--filter", "name=^app-").split())
+    platform.process.send_signal(signal.SIGKILL)
+    platform.process.wait()
+    begun = time.perf_counter()
+    again = subprocess.Popen([binary, "server", "--data-dir", platform.folder + "/data", "--api", platform.api, "--http", platform.http,
+                              "--https", platform.https, "--ssh", platform.ssh, "--stop-apps-on-exit"],
+                             env={"PATH": os.environ["PATH"], "HOME": platform.home} | settings, stderr=subprocess.PIPE, text=True)
+    for line in again.stderr:
+        if '"api.address"' in line:
+            break
+    took = time.perf_counter() - begun
+    threading.Thread(target=lambda: [None for _ in again.stderr], daemon=True).start()
+    time.sleep(5)
+    memory = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{again.pid}/status").read()).group(1)) / 1024
+    platform.process = again
+    platform.stop()
+    yield f"{APPS} apps on Docker, {running} of them running: a killed server's successor knows them all", f"{took:.2f} s", "–", "–", "–"
+    yield "its resident memory", f"{memory:.0f} MB", "–", "–", "–"

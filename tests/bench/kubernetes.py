@@ -4,7 +4,9 @@ import http.client, json, os, statistics, subprocess, tempfile, threading, time
 
 from platform_ import Platform
 
-IMAGE = "gigalixir/debian-12:test"
+# As the tests make it.
+IMAGE = subprocess.run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "gigalixir/debian-12:test-*"],
+                       capture_output=True, text=True).stdout.split("\n")[0]
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../harness/server.py")
 TIMES = 7
 

@@ -16,6 +16,7 @@ NAMES = {
     "deploys-visitors": router_cases.deploys_visitors,
     "hot": hot.hot,
     "docker-deploy": docker_cases.docker_deploy,
+    "many-apps": docker_cases.many_apps,
     "kubernetes": kubernetes.config_change,
 }
 
@@ -25,6 +26,6 @@ if __name__ == "__main__":
     if unknown:
         sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}")
     print("| measured | gigalixir | peer | ratio | asked |\n|---|---|---|---|---|", flush=True)
-    for name in names or [name for name in NAMES if name != "kubernetes"]:
+    for name in names or [name for name in NAMES if name not in ("kubernetes", "many-apps")]:
         for row in NAMES[name](os.path.abspath(binary)):
             print("| " + " | ".join(row) + " |", flush=True)

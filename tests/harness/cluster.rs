@@ -85,6 +85,14 @@ impl Cluster {
         file
     }
 
+    /// A kubeconfig for an account that may do what `config/kubernetes/rbac.yaml` says, and nothing else.
+    pub fn as_server(&self, folder: &Path) -> PathBuf {
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kubernetes/rbac.yaml");
+        let applied = self.kubectl(&["apply", "-f", rules.to_str().unwrap()]);
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+        self.as_account(folder, "gigalixir", "gigalixir")
+    }
+
     /// Removes all that a server left.
     pub fn forget(&self, server: &str) {
         let label = format!("gigalixir.server={server}");

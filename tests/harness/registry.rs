@@ -11,17 +11,35 @@ use tempfile::TempDir;
 pub struct Registry {
     child: Child,
     address: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Registry {
     /// `None`, loudly, on a machine without it.
     pub fn start() -> Option<Self> {
+        Self::begin(tempfile::tempdir().expect("folder"), "")
+    }
+
+    /// One that lets nobody in but this user.
+    pub fn locked(user: &str, password: &str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("folder");
+        // As `htpasswd -B` writes it.
+        let hash = "print crypt($ARGV[0], q($2y$05$abcdefghijklmnopqrstuu))";
+        let hashed = Command::new("perl").args(["-e", hash, password]).output().expect("perl");
+        let file = folder.path().join("htpasswd");
+        std::fs::write(&file, format!("{user}:{}\n", String::from_utf8_lossy(&hashed.stdout))).expect("htpasswd");
+        let auth = format!("auth: {{htpasswd: {{realm: tests, path: {file:?}}}}}\n");
+        let registry = Self::begin(folder, &auth)?;
+        let login = ["login", "--username", user, "--password", password, registry.address()];
+        registry.docker(&login);
+        Some(registry)
+    }
+
+    fn begin(folder: TempDir, more: &str) -> Option<Self> {
         let config = folder.path().join("config.yml");
         let data = folder.path().join("data");
         let text = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n",
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n{more}",
             data.to_str().expect("utf-8")
         );
         std::fs::write(&config, text).expect("config");
@@ -38,7 +56,18 @@ impl Registry {
         });
         // It goes on to log each request; nobody may let that pipe fill.
         std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { child, address: address.expect("the registry listens"), _folder: folder })
+        Some(Self { child, address: address.expect("the registry listens"), folder })
+    }
+
+    /// Its host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `docker ARGS`, signed in as only this registry knows.
+    fn docker(&self, args: &[&str]) -> String {
+        let config = self.folder.path().join("docker");
+        docker(&[&["--config", config.to_str().expect("utf-8")], args].concat())
     }
 
     /// An image's name in it.
@@ -51,7 +80,7 @@ impl Registry {
     pub fn push(&self, name: &str, programs: &[&str], version: &str) -> String {
         let image = self.image(name);
         make(&image, programs, version);
-        let pushed = docker(&["push", &image]);
+        let pushed = self.docker(&["push", &image]);
         docker(&["rmi", &image]);
         let digest = pushed.split_whitespace().find(|word| word.starts_with("sha256:"));
         digest.unwrap_or_else(|| panic!("no digest in {pushed}")).to_owned()

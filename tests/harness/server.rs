@@ -56,13 +56,14 @@ impl Server {
         server
     }
 
-    /// The same, with an API that others than this machine reach.
-    pub fn reached_at(api: IpAddr, config: &str) -> Self {
+    /// The same, with an API and a router that others than this machine reach.
+    pub fn reached_at(ip: IpAddr, config: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("gigalixir-test-").tempdir().expect("folder");
         let log = Arc::default();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (child, (api, http, https, ssh)) =
-            spawn(folder.path(), config, (SocketAddr::new(api, 0), any, any, any), None, &log).expect("server starts");
+            spawn(folder.path(), config, (SocketAddr::new(ip, 0), SocketAddr::new(ip, 0), any, any), None, &log)
+                .expect("server starts");
         Self { folder, child, config: config.to_owned(), log, cluster: None, api, http, https, ssh }
     }
 

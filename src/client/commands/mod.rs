@@ -24,6 +24,7 @@ pub mod jobs;
 pub mod logs;
 pub mod maintenance;
 pub mod mfa;
+pub mod nodes;
 pub mod observer;
 pub mod ps;
 pub mod releases;
@@ -182,6 +183,9 @@ pub enum Command {
     /// List what apps can be built on and run in
     #[command(after_help = "Examples:\n  gigalixir stacks\n  gigalixir stacks --json")]
     Stacks,
+    /// List the machines that apps run on
+    #[command(after_help = "Examples:\n  gigalixir nodes\n  gigalixir nodes --json")]
+    Nodes,
     /// Show what an app used, day by day
     #[command(name = "apps:usage")]
     AppsUsage(usage::OfApp),
@@ -392,6 +396,7 @@ pub async fn run(client: &Client, command: Command) -> Result<(), Error> {
         Command::AppsActivity(args) => activity::list(client, args).await,
         Command::StackSet(args) => stacks::set(client, args).await,
         Command::Stacks => stacks::list(client).await,
+        Command::Nodes => nodes::list(client).await,
         Command::AppsUsage(args) => usage::of_app(client, args).await,
         Command::Domains(args) => domains::list(client, args).await,
         Command::DomainsAdd(args) => domains::add(client, args).await,

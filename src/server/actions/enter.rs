@@ -181,6 +181,7 @@ mod tests {
             index,
             state,
             node: None,
+            machine: None,
             address: None,
             restarts: 0,
             started_at: None,

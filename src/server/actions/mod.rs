@@ -20,6 +20,7 @@ mod email;
 pub mod enter;
 mod jobs;
 mod logs;
+mod machines;
 mod maintenance;
 mod mfa;
 mod observer;

@@ -133,6 +133,7 @@ fn pod(instance: Instance, shas: &HashMap<ReleaseVersion, String>) -> Pod {
         status: String::new(),
         version: instance.release.0,
         restarts: instance.restarts,
+        machine: instance.machine,
         node: None,
         sees: None,
         runs: None,

@@ -36,7 +36,8 @@ pub use error::BuildError;
 pub use messages::explain;
 pub use packs::GitSource;
 pub use sandbox::{
-    Bound, Bounds, BubblewrapSandbox, DockerBuilds, DockerSandbox, Ending, Folder, Job, Sandbox, StackImages,
+    Bound, Bounds, BubblewrapSandbox, BuildCluster, BuildPod, DockerBuilds, DockerSandbox, Ending, Fate, Folder, Job,
+    KubernetesSandbox, PodProgram, Sandbox, StackImages,
 };
 
 use self::archive::Sizes;

@@ -219,12 +219,14 @@ pub struct Rates {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SandboxChoice {
-    /// In Docker where apps run in Docker.
+    /// In Docker where apps run in Docker, else under bubblewrap if it is there, else in the cluster if there is one.
     Auto,
     /// Under bubblewrap on this machine.
     Bubblewrap,
     /// In a container of the stack's build image.
     Docker,
+    /// In a pod of it.
+    Kubernetes,
 }
 
 /// Building slugs.
@@ -331,6 +333,10 @@ pub struct KubernetesSettings {
     pub server_url: Option<Url>,
     /// In front of an app's name, its namespace's name.
     pub namespace_prefix: String,
+    /// The class of the ingress objects that lead visitors to apps; without it there are none.
+    pub ingress_class: Option<String>,
+    /// What registries want to be signed in with, as `docker login` writes it.
+    pub registries_file: Option<PathBuf>,
 }
 
 /// One-off, scheduled and release-phase jobs.

@@ -71,6 +71,7 @@ mod tests {
             index,
             state,
             node: None,
+            machine: None,
             address: Some(([127, 0, 0, 1], 1000 + index as u16).into()),
             restarts: 0,
             started_at: None,

@@ -60,6 +60,21 @@ impl Certificate {
     }
 }
 
+/// A certificate and its key as others take them, both PEM. The key is secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem {
+    /// Leaf first.
+    pub chain: String,
+    /// PKCS#8 or the like.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pem").field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
 /// How far an order has come. What is to be done next begins at each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderStep {

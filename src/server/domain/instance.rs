@@ -24,6 +24,9 @@ pub struct Instance {
     pub address: Option<SocketAddr>,
     /// Where those of its app find its Erlang node, should it be one; `None` where nobody can know.
     pub node: Option<SocketAddr>,
+    /// The machine it is on, as its runtime calls it; `None` while none is chosen.
+    #[serde(default)]
+    pub machine: Option<String>,
     /// How often it was started anew after it had ended by itself.
     pub restarts: u32,
     /// When its present run began.

@@ -28,6 +28,7 @@ mod logs;
 mod maintenance;
 mod metrics;
 mod mfa;
+mod nodes;
 mod not_offered;
 mod observer;
 pub mod origin;
@@ -177,6 +178,7 @@ fn shared() -> Routes<Doors> {
         .merge(payments::routes())
         .merge(ssh::routes())
         .merge(apps::routes())
+        .merge(nodes::routes())
         .merge(stacks::routes())
         .merge(ps::routes())
         .merge(observer::routes())

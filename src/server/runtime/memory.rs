@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use crate::server::domain::{Exit, ExitReason, Instance, InstanceState, Lifetime, Workload, WorkloadId};
+use crate::server::domain::{Exit, ExitReason, Instance, InstanceState, Lifetime, Machine, Workload, WorkloadId};
 
 use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Runtime, RuntimeError};
@@ -64,6 +64,7 @@ impl Memory {
             state: InstanceState::Starting,
             address: Some(SocketAddr::from(([127, 0, 0, 1], port))),
             node: None,
+            machine: Some("memory".to_owned()),
             restarts: 0,
             started_at: Some(Timestamp::now()),
             last_exit: None,
@@ -172,6 +173,10 @@ impl Runtime for Memory {
 
     async fn connect(&self, instance: &str, _port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
         Err(RuntimeError::NotRunning(instance.to_owned()))
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {
+        Ok(vec![Machine { name: "memory".to_owned(), ..super::machine::this_one([]) }])
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

@@ -12,6 +12,7 @@ mod generations;
 pub mod health;
 pub mod kubernetes;
 pub mod local;
+mod machine;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod moving;
@@ -32,7 +33,7 @@ use tokio::sync::broadcast;
 
 pub use self::directory::Directory;
 pub use self::spoken::{Kept, Lines, Spoken};
-use super::domain::{Instance, SlugDigest, Workload, WorkloadId};
+use super::domain::{Instance, Machine, SlugDigest, Workload, WorkloadId};
 
 /// A place where apps run.
 #[async_trait]
@@ -76,6 +77,9 @@ pub trait Runtime: Send + Sync + 'static {
     async fn load(&self, _instance: &str) -> Result<Option<Load>, RuntimeError> {
         Ok(None)
     }
+
+    /// The machines that instances run on, as they are now.
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError>;
 
     /// Every change of an instance from now on. Subscribe first, then list; a receiver that lagged lists again.
     fn watch(&self) -> broadcast::Receiver<InstanceEvent>;

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Load, Runtime, RuntimeError};
-use crate::server::domain::{Instance, InstanceState, Workload, WorkloadId};
+use crate::server::domain::{Instance, InstanceState, Machine, Workload, WorkloadId};
 
 const EVENTS: usize = 1024;
 /// For a replica that has visitors when its successor is ready: as on a deploy, the deployer's grace is not known here.
@@ -125,6 +125,19 @@ impl Runtime for Moving {
 
     async fn load(&self, instance: &str) -> Result<Option<Load>, RuntimeError> {
         self.of(instance).await.load(instance).await
+    }
+
+    /// The old ones too, as long as something is on them.
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {
+        let (mut all, left) = (self.to.machines().await?, self.from.machines().await?);
+        let old = self.from.instances().await?;
+        for machine in left {
+            let used = old.iter().any(|one| one.machine.as_ref() == Some(&machine.name));
+            if used && all.iter().all(|known| known.name != machine.name) {
+                all.push(machine);
+            }
+        }
+        Ok(all)
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

@@ -34,10 +34,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::config::{Redirect, TlsConfig, TlsMode};
-use super::domain::{Hostname, RouteTable};
+use super::domain::{Hostname, Pem, RouteTable};
 use super::seal::{SealError, Sealer};
 use super::store::{Store, StoreError};
 
@@ -160,6 +160,16 @@ impl Tls {
     /// The answer to a CA's question.
     pub fn challenge(&self, token: &str) -> Option<String> {
         self.0.challenges.text(token)
+    }
+
+    /// The certificate of a host as others take it, and not the platform's own CA's: one that was uploaded, or a CA's.
+    pub fn pem(&self, host: &str) -> Option<Arc<Pem>> {
+        self.0.shelf.find(host)?.pem(&self.0.sealer)
+    }
+
+    /// Hears of every certificate that comes, goes or is replaced from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.shelf.changes()
     }
 
     /// Whether a plain visitor of the host is sent to https.

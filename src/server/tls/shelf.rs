@@ -8,12 +8,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 
-use crate::server::domain::{Certificate, CertificateName, CertificateSource};
+use crate::server::domain::{Certificate, CertificateName, CertificateSource, Pem};
 use crate::server::seal::Sealer;
 
 /// Why a certificate cannot be served.
@@ -31,11 +34,12 @@ pub(super) enum Unservable {
 pub(super) struct Entry {
     pub(super) certificate: Certificate,
     ready: OnceLock<Option<Arc<CertifiedKey>>>,
+    pem: OnceLock<Option<Arc<Pem>>>,
 }
 
 impl Entry {
     fn new(certificate: Certificate) -> Self {
-        Self { certificate, ready: OnceLock::new() }
+        Self { certificate, ready: OnceLock::new(), pem: OnceLock::new() }
     }
 
     fn key(&self) -> (&CertificateName, CertificateSource) {
@@ -53,6 +57,31 @@ impl Entry {
         });
         ready.clone()
     }
+}
+
+impl Entry {
+    /// As others take it; `None` if it cannot be served either.
+    pub(super) fn pem(&self, sealer: &Sealer) -> Option<Arc<Pem>> {
+        self.ready(sealer)?;
+        let pem = self.pem.get_or_init(|| {
+            let (certificate, name) = (&self.certificate, self.certificate.name());
+            let key = sealer.unseal(&context(name, certificate.source), &certificate.key).ok()?;
+            Some(Arc::new(Pem { chain: certificate.chain.clone(), key: key_pem(&key)? }))
+        });
+        pem.clone()
+    }
+}
+
+/// A key in PEM (RFC 7468), named after its form.
+fn key_pem(der: &[u8]) -> Option<String> {
+    let name = match PrivateKeyDer::try_from(der).ok()? {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    let text = STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    Some(format!("-----BEGIN {name}-----\n{}\n-----END {name}-----\n", lines.join("\n")))
 }
 
 /// To what a sealed key is bound.
@@ -73,6 +102,8 @@ fn certified(certificate: &Certificate, sealer: &Sealer) -> Result<Arc<Certified
 #[derive(Default)]
 pub(super) struct Shelf {
     now: ArcSwap<Names>,
+    /// Told of every change.
+    changed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -89,6 +120,11 @@ impl Shelf {
         let now = self.now.load();
         let wild = || now.wild.get(host.split_once('.')?.1);
         now.exact.get(host).or_else(wild).cloned()
+    }
+
+    /// Hears of every change from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Everything, by name.
@@ -127,6 +163,7 @@ impl Shelf {
             change(&now.all).into_iter().for_each(|entry| names.add(entry));
             names
         });
+        self.changed.send_replace(());
     }
 }
 
@@ -170,6 +207,9 @@ mod tests {
         shelf.put(shelf.find("shop.example.org").unwrap().certificate.clone());
         let again = shelf.find("shop.example.org").unwrap().ready(&sealer).unwrap();
         assert!(Arc::ptr_eq(&ready, &again), "what has not changed stays ready");
+        let pem = shelf.find("shop.example.org").unwrap().pem(&sealer).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes()).unwrap();
+        assert!(any_supported_type(&key).is_ok() && pem.chain.starts_with("-----BEGIN CERTIFICATE-----"));
         shelf.remove(&CertificateName::parse("shop.example.org").unwrap(), CertificateSource::Own);
         assert_eq!(found("shop.example.org"), Some(("shop.example.org".into(), CertificateSource::Acme)));
     }

@@ -6,6 +6,7 @@
 
 mod bubblewrap;
 mod docker;
+mod kubernetes;
 mod running;
 mod usage;
 
@@ -18,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 pub use bubblewrap::BubblewrapSandbox;
 pub use docker::{DockerBuilds, DockerSandbox, StackImages};
+pub use kubernetes::{BuildCluster, BuildPod, Fate, KubernetesSandbox, PodProgram};
 
 use crate::server::domain::Stack;
 use crate::server::progress::Progress;

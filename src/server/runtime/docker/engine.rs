@@ -63,6 +63,12 @@ impl Engine {
         Ok(self.daemon.image(image).await.map_err(unavailable)?.is_some())
     }
 
+    /// Which release the daemon is.
+    pub(super) async fn version(&self) -> Result<String, RuntimeError> {
+        let version = self.docker.version().await.map_err(failed("asking Docker for its version"))?;
+        Ok(version.version.unwrap_or_default())
+    }
+
     fn mine(&self) -> HashMap<&'static str, Vec<String>> {
         HashMap::from([("label", vec![format!("{SERVER}={}", self.server)])])
     }

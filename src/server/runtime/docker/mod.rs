@@ -39,8 +39,8 @@ use super::files as disk;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{Directory, InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource};
-use crate::server::domain::{AppName, Instance, InstanceState, Stack, Workload, WorkloadId};
+use super::{Directory, InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource, machine};
+use crate::server::domain::{AppName, Instance, InstanceState, Machine, Stack, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -214,6 +214,10 @@ impl Runtime for Docker {
     async fn load(&self, instance: &str) -> Result<Option<Load>, RuntimeError> {
         self.must_run(instance)?;
         self.shared.engine.load(instance).await
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {
+        Ok(vec![machine::this_one([("docker", self.shared.engine.version().await?)])])
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

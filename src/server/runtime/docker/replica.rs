@@ -19,6 +19,7 @@ use crate::server::domain::{Exit, ExitReason, HealthCheck, Instance, InstanceSta
 use crate::server::runtime::RuntimeError;
 use crate::server::runtime::erlang::NODE_PORT;
 use crate::server::runtime::files as disk;
+use crate::server::runtime::machine;
 use crate::server::runtime::passage::Passage;
 use crate::server::runtime::standing::Standing;
 use crate::server::runtime::stop::{self, Stop};
@@ -68,6 +69,7 @@ impl Replica {
             state: InstanceState::Starting,
             address: None,
             node: Some(SocketAddr::new(place.lease.address.into(), NODE_PORT)),
+            machine: Some(machine::name()),
             restarts: 0,
             started_at: None,
             last_exit: None,

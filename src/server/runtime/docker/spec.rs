@@ -128,8 +128,11 @@ fn labels(run: &Run<'_>) -> HashMap<String, String> {
     labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// No privilege, no capability, no way to get one, and the image's files are root's; bounded by the size; nothing that
-/// Docker would restart by itself.
+/// No privilege, no capability, no way to get one; bounded by the size; nothing that Docker would restart by itself.
+///
+/// The root file system is not mounted read only: Docker copies nothing into a container of which it is, and that is how
+/// the slug comes to `/app` without a folder of this machine in it. The image's files are root's, which nobody inside is
+/// or can become; what an app writes elsewhere goes with its container.
 fn host(run: &Run<'_>) -> HostConfig {
     let size = run.workload.size;
     let names = run.inside.membership.iter().flat_map(|membership| membership.names(run.inside.address));

@@ -1,17 +1,18 @@
 //! The apps' namespaces: made when something of an app shall run, swept some time after nothing does any more. Not at
 //! once: a namespace takes its time to go, and a job or a restart would have to wait for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind::NotFound;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,9 @@ pub(super) struct Apps {
     shared: Arc<Shared>,
     prefix: String,
     visitors: Vec<IpAddr>,
+    registries: Option<SecretString>,
+    /// Those that keep their namespace though nothing may run in it.
+    kept: Mutex<BTreeSet<AppName>>,
     told: Mutex<HashMap<AppName, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
     closed: CancellationToken,
 }
@@ -53,8 +57,25 @@ async fn bind(cluster: &Cluster, bindings: &Api<RoleBinding>, binding: &Value) -
 }
 
 impl Apps {
-    pub(super) fn new(shared: Arc<Shared>, prefix: String, visitors: Vec<IpAddr>) -> Self {
-        Self { shared, prefix, visitors, told: Mutex::default(), closed: CancellationToken::new() }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        prefix: String,
+        visitors: Vec<IpAddr>,
+        registries: Option<SecretString>,
+    ) -> Self {
+        let (kept, told) = (Mutex::default(), Mutex::default());
+        Self { shared, prefix, visitors, registries, kept, told, closed: CancellationToken::new() }
+    }
+
+    /// What lies in an app's namespace.
+    pub(super) fn objects<'a>(&'a self, app: &'a AppName, namespace: &'a str) -> AppObjects<'a> {
+        AppObjects {
+            server: &self.shared.cluster.server,
+            app,
+            namespace,
+            visitors: &self.visitors,
+            registries: self.registries.as_ref().map(|registries| registries.expose_secret()),
+        }
     }
 
     pub(super) fn namespace(&self, app: &AppName) -> String {
@@ -69,7 +90,7 @@ impl Apps {
             return Ok(());
         }
         let (cluster, namespace) = (&self.shared.cluster, self.namespace(app));
-        let objects = AppObjects { server: &cluster.server, app, namespace: &namespace, visitors: &self.visitors };
+        let objects = self.objects(app, &namespace);
         cluster.namespace(&objects.namespace()).await?;
         let bindings = cluster.of::<RoleBinding>(&namespace);
         // First of all, for everything after it needs the right.
@@ -82,6 +103,9 @@ impl Apps {
         let (account, role, binding) = (objects.account(), objects.role(), objects.role_binding());
         let (scripts, policy) = (self.shared.scripts.config_map(&objects.labels()), objects.network_policy());
         let (peers, web) = (objects.peers(), objects.service());
+        if let Some(registries) = objects.registries() {
+            cluster.apply(&cluster.of::<Secret>(&namespace), &registries).await?;
+        }
         tokio::try_join!(
             cluster.apply(&accounts, &account),
             async {
@@ -126,16 +150,26 @@ impl Apps {
 
     /// The same for whatever an earlier server left.
     pub(super) async fn sweep(self: &Arc<Self>) {
+        self.all().await.iter().filter(|app| !self.is_used(app)).for_each(|app| self.sweep_later(app));
+    }
+
+    /// The apps that have a namespace.
+    pub(super) async fn all(&self) -> Vec<AppName> {
         let namespaces: Api<Namespace> = Api::all(self.shared.cluster.client.clone());
         let ours = ListParams::default().labels(&self.shared.cluster.ours());
+        let app = |labels: BTreeMap<String, String>| AppName::parse(labels.get(APP)?).ok();
         match patiently("listing this server's namespaces", || namespaces.list_metadata(&ours)).await {
-            Ok(found) => {
-                let apps =
-                    found.items.into_iter().filter_map(|one| AppName::parse(one.metadata.labels?.get(APP)?).ok());
-                apps.filter(|app| !self.is_used(app)).for_each(|app| self.sweep_later(&app));
+            Ok(found) => found.items.into_iter().filter_map(|one| app(one.metadata.labels?)).collect(),
+            Err(error) => {
+                tracing::warn!("empty namespaces may stay: {error}");
+                Vec::new()
             }
-            Err(error) => tracing::warn!("empty namespaces may stay: {error}"),
         }
+    }
+
+    /// These apps, and no others, keep their namespaces though nothing may run in them.
+    pub(super) fn keep(&self, apps: BTreeSet<AppName>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = apps;
     }
 
     pub(super) fn close(&self) {
@@ -143,7 +177,8 @@ impl Apps {
     }
 
     fn is_used(&self, app: &AppName) -> bool {
-        self.shared.roster.instances().values().any(|one| one.workload.app == *app)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(app)
+            || self.shared.roster.instances().values().any(|one| one.workload.app == *app)
     }
 
     fn turn(&self, app: &AppName) -> Arc<tokio::sync::Mutex<Option<Instant>>> {

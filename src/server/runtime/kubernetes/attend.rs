@@ -78,12 +78,12 @@ impl Replica {
     /// Tells of every change until the pod is gone and all it said was handed on.
     pub(super) async fn attend(mut self) {
         let (mut hears, mut renews, mut swept) = (true, true, false);
-        loop {
+        let listed = loop {
             let word = self.words.borrow_and_update().clone();
-            let Some(seen) = observe(&word.pod).map(|seen| seen.of(*self.release.borrow())) else { break };
+            let Some(seen) = observe(&word.pod).map(|seen| seen.of(*self.release.borrow())) else { break false };
             if word.gone || seen.is_gone() {
                 self.told.last_exit.clone_from(&seen.instance.last_exit);
-                break;
+                break !word.gone;
             }
             if seen.is_spent && !swept {
                 swept = true;
@@ -102,15 +102,15 @@ impl Replica {
                     self.say_trouble();
                 }
             }
-        }
-        self.end().await;
+        };
+        self.end(listed).await;
     }
 
     /// What is to be told of a pod as it is now.
     fn take_in(&mut self, seen: &Seen) {
         let mut now = seen.instance.clone();
         self.tell_of_an_end(seen);
-        if seen.runs && now.state == InstanceState::Starting {
+        if seen.runs && !seen.is_lost && now.state == InstanceState::Starting {
             self.find_ready(seen);
             if let Some((run, address)) = &self.ready
                 && Some(run) == seen.run.as_ref()
@@ -122,7 +122,9 @@ impl Replica {
             self.asked = None;
         }
         if now.state != InstanceState::Ready {
-            now.trouble = seen.cannot_start.clone().or_else(|| self.trouble.borrow().clone());
+            let lost =
+                seen.is_lost.then(|| format!("nothing is heard of {}", now.machine.as_deref().unwrap_or("its node")));
+            now.trouble = seen.cannot_start.clone().or(lost).or_else(|| self.trouble.borrow().clone());
         }
         if now != self.told || !self.shared.roster.knows(&now.name) {
             self.told = now;
@@ -220,8 +222,21 @@ impl Replica {
         self.shared.roster.say(&self.told.workload, text);
     }
 
-    async fn end(mut self) {
+    /// Its node lists a pod for half a minute and more after its end, until all is cleared up there; and whatever waits for
+    /// what the pod belongs to, waits as long. Nothing runs in it any more and all it said is here: it need not be listed.
+    async fn strike(&self) {
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        let pods = self.shared.cluster.of::<Pod>(&self.namespace);
+        if let Err(error) = self.shared.cluster.delete(&pods, &self.told.name, &now).await {
+            tracing::debug!(instance.name = self.told.name, "its node will strike it: {error}");
+        }
+    }
+
+    async fn end(mut self, listed: bool) {
         self.output_is_whole().await;
+        if listed {
+            self.strike().await;
+        }
         if let Err(error) = disk::remove_file(&self.shared.position(&self.told.name)) {
             tracing::warn!(instance.name = self.told.name, "{error}");
         }

@@ -203,7 +203,7 @@ fn size(size: TerminalSize) -> Size {
 }
 
 /// How the cluster says that a program has ended; `None` if it does not know.
-fn ended(status: &Status) -> Option<Ended> {
+pub(super) fn ended(status: &Status) -> Option<Ended> {
     if status.status.as_deref() == Some("Success") {
         return Some(Ended::Exited(0));
     }

@@ -174,7 +174,7 @@ impl Generations {
         // Subscribed first: nothing that goes is missed.
         let mut events = self.shared.roster.watch();
         *known = Known::default();
-        let at_once = DeleteParams { grace_period_seconds: Some(seconds(grace)), ..DeleteParams::default() };
+        let at_once = DeleteParams { grace_period_seconds: Some(seconds(id, grace)), ..DeleteParams::default() };
         if grace < self.grace {
             self.let_go(id, &deployments).await?;
             cluster.delete_all(&pods, &selector(id), &at_once).await?;
@@ -245,7 +245,7 @@ impl Generations {
         let found = self.instances(id).into_iter().find(|one| one.name == name && !leaving.contains(&one.state));
         // What runs once is called like its place.
         let Some(one) = found.filter(|one| one.name != names::place(id, one.index)) else { return Ok(false) };
-        let params = DeleteParams { grace_period_seconds: Some(seconds(grace)), ..DeleteParams::default() };
+        let params = DeleteParams { grace_period_seconds: Some(seconds(id, grace)), ..DeleteParams::default() };
         let pods = self.shared.cluster.of::<Pod>(&self.namespace(id));
         let mut events = self.shared.roster.watch();
         self.shared.cluster.delete(&pods, &one.name, &params).await?;
@@ -296,9 +296,11 @@ where
     }
 }
 
-/// A grace as the cluster counts it.
-fn seconds(grace: Duration) -> u32 {
-    u32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
+/// A grace as the cluster counts it: from before a replica lingers. None at all is none.
+fn seconds(id: &WorkloadId, grace: Duration) -> u32 {
+    let seconds = u64::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+    let whole = if seconds == 0 { 0 } else { seconds.saturating_add(spec::linger(&id.process)) };
+    u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 /// What becomes of what depends on it.

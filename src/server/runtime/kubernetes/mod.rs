@@ -10,15 +10,19 @@
 //! nodes is what a pod boots that is started anew, for whatever reason.
 //!
 //! Restarts and their back-off are the cluster's own. Visitors come through this server's router, which knows pods by the
-//! same watch: nothing of a replica's going or coming waits for a load balancer to hear of it.
+//! same watch: nothing of a replica's going or coming waits for a load balancer to hear of it. Where a class of ingress is
+//! configured they may come by the cluster's own controller too.
 //!
-//! Deliberately absent: custom resources, a second truth. Absent until later: ingress objects, builds in the cluster.
+//! Deliberately absent: custom resources, a second truth.
 
 mod apps;
 mod attend;
+mod builds;
 mod cluster;
 mod exec;
 mod generations;
+mod ingress;
+mod machines;
 mod names;
 mod notes;
 mod output;
@@ -31,7 +35,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,23 +44,28 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
+use secrecy::SecretString;
 use tokio::net::TcpStream;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch as wish};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::apps::Apps;
+pub use self::builds::{BuildFate, Builds, BuildsConfig, Program};
 use self::cluster::{Cluster, patiently};
 use self::generations::Generations;
+use self::ingress::Ingresses;
+pub use self::ingress::{IngressHost, IngressHosts};
 use self::notes::Notes;
 use self::shared::Shared;
 use self::spec::Scripts;
+pub use self::spec::Wish as BuildWish;
 use super::files as disk;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Lines, Runtime, RuntimeError, SlugAddresses, relay};
-use crate::server::domain::{Instance, InstanceState, Stack, Workload, WorkloadId};
+use crate::server::domain::{Instance, InstanceState, Machine, Stack, Workload, WorkloadId};
 
 /// For the pods of a large cluster to be listed.
 const LISTING: Duration = Duration::from_secs(60);
@@ -80,6 +89,19 @@ pub struct KubernetesConfig {
     pub grace: Duration,
     /// Addresses outside of the cluster from which visitors are led to replicas.
     pub visitors: Vec<IpAddr>,
+    /// How visitors come by the cluster's own ingress, where they may.
+    pub ingress: Option<IngressConfig>,
+    /// What registries want to be signed in with: a `.dockerconfigjson`. Secret.
+    pub registries: Option<SecretString>,
+}
+
+/// How visitors come by the cluster's own ingress.
+#[derive(Debug, Clone)]
+pub struct IngressConfig {
+    /// Which controller's the objects are.
+    pub class: String,
+    /// Where pods, the controller's among them, reach the server's router.
+    pub router: SocketAddr,
 }
 
 /// The runtime on a cluster.
@@ -88,6 +110,7 @@ pub struct Kubernetes {
     apps: Arc<Apps>,
     generations: Generations,
     watching: JoinHandle<()>,
+    ingress: Option<IngressConfig>,
 }
 
 impl Kubernetes {
@@ -121,10 +144,10 @@ impl Kubernetes {
         timeout(LISTING, settled).await.ok().and_then(Result::ok).ok_or_else(|| {
             RuntimeError::Unavailable("the cluster's pods could not be listed: look at the API server".to_owned())
         })?;
-        let apps = Arc::new(Apps::new(shared.clone(), config.namespace_prefix, config.visitors));
+        let apps = Arc::new(Apps::new(shared.clone(), config.namespace_prefix, config.visitors, config.registries));
         apps.sweep().await;
         let generations = Generations::new(shared.clone(), apps.clone(), config.grace);
-        Ok(Arc::new(Self { shared, apps, generations, watching }))
+        Ok(Arc::new(Self { shared, apps, generations, watching, ingress: config.ingress }))
     }
 
     /// Whether a cluster was named, or this runs in one.
@@ -136,6 +159,14 @@ impl Kubernetes {
     pub async fn own_address(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Option<IpAddr>, RuntimeError> {
         let cluster = Cluster::connect(kubeconfig, context, String::new()).await?;
         Ok(reach::own_address(&cluster).await)
+    }
+
+    /// Keeps the cluster's ingress as wished, for as long as there is a wish, where visitors may come by it at all.
+    pub fn keep_ingress(&self, wished: wish::Receiver<Arc<IngressHosts>>) {
+        if let Some(config) = &self.ingress {
+            let ingresses = Ingresses::new(self.shared.clone(), self.apps.clone(), config.clone());
+            self.shared.tasks.spawn(ingresses.follow(wished));
+        }
     }
 
     /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.
@@ -157,8 +188,8 @@ impl Kubernetes {
     }
 }
 
-/// The name by which this server's objects are known: made once, kept with the data.
-fn identity(dir: &Path) -> Result<String, RuntimeError> {
+/// The name by which this server's objects are known: made once, kept with the data (`DATA/kubernetes`).
+pub fn identity(dir: &Path) -> Result<String, RuntimeError> {
     let unusable = |source| RuntimeError::Io { context: format!("using {}", dir.display()), source };
     disk::make(dir).map_err(unusable)?;
     let file = dir.join(Kubernetes::IDENTITY);
@@ -215,6 +246,10 @@ impl Runtime for Kubernetes {
         }
         let session = exec::exec(self.pods(&one), instance, relay::command(port)).await?;
         relay::connection(session, instance, port).await
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {
+        machines::list(&self.shared.cluster).await
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

@@ -42,6 +42,8 @@ pub(super) struct Seen {
     pub(super) runs: bool,
     /// The cluster finds it ready.
     pub(super) ready: bool,
+    /// Its node says nothing any more; what its container does there, nobody knows.
+    pub(super) is_lost: bool,
     /// Why it cannot be started, in the cluster's words.
     pub(super) cannot_start: Option<String>,
     /// Its last run has ended. A pod may be listed for seconds after that: what is left of it is the cluster's to clear up.
@@ -101,6 +103,7 @@ pub(super) fn observe(pod: &Pod) -> Option<Seen> {
         state,
         address: None,
         node: ip.map(|ip| SocketAddr::new(ip, NODE_PORT)),
+        machine: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         restarts: container.map_or(0, |one| u32::try_from(one.restart_count).unwrap_or_default()),
         started_at: running
             .and_then(|r| Some(r.started_at.as_ref()?.0))
@@ -115,11 +118,22 @@ pub(super) fn observe(pod: &Pod) -> Option<Seen> {
         earlier: before.and_then(|one| one.container_id.clone()),
         runs: running.is_some(),
         ready: container.is_some_and(|one| one.ready),
+        is_lost: is_lost(pod),
         cannot_start,
         is_over: ended.is_some() && (stopping || !service),
         is_spent: service && failed && !stopping,
         instance,
     })
+}
+
+/// A pod's own word ends with its node's. Then the cluster takes its readiness from it, and leaves its containers' as it was
+/// heard last.
+fn is_lost(pod: &Pod) -> bool {
+    let status = |kind: &str| {
+        let all = pod.status.as_ref()?.conditions.as_ref()?;
+        all.iter().find(|one| one.type_ == kind).map(|one| one.status.as_str())
+    };
+    status("Ready") == Some("False") && status("ContainersReady") == Some("True")
 }
 
 /// The container's own id: another one for each run.
@@ -129,7 +143,7 @@ fn run(container: &ContainerStatus, ended: Option<&ContainerStateTerminated>) ->
     id.filter(|id| !id.is_empty() && !waits)
 }
 
-fn hopeless(state: &ContainerState) -> Option<String> {
+pub(super) fn hopeless(state: &ContainerState) -> Option<String> {
     let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().filter(|reason| HOPELESS.contains(reason))?;
     let message = waiting.message.as_deref().unwrap_or_default();
@@ -260,6 +274,11 @@ mod tests {
             pod["status"] = json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on memory."});
         });
         assert!(evicted.is_spent && !evicted.runs);
+        let conditions = |ready: &str, containers: &str| {
+            let all = json!([{"type": "Ready", "status": ready}, {"type": "ContainersReady", "status": containers}]);
+            seen(|pod| pod["status"]["conditions"] = all).is_lost
+        };
+        assert!(conditions("False", "True") && !conditions("False", "False") && !conditions("True", "True"));
     }
 
     #[test]

@@ -46,10 +46,10 @@ use super::directory::Directory;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource};
+use super::{InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource, machine};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::{Cgroup, Cgroups};
-use crate::server::domain::{Instance, InstanceState, Workload, WorkloadId};
+use crate::server::domain::{Instance, InstanceState, Machine, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -231,6 +231,10 @@ impl Runtime for Local {
         let spec: folder::Spec = folder::read_json(&spec).map_err(failed)?;
         let group = Cgroup::at(spec.cgroup);
         Ok(group.memory_bytes().map(|memory| Load { memory, cpu: group.cpu_time() }))
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {
+        Ok(vec![machine::this_one([])])
     }
 
     fn watch(&self) -> broadcast::Receiver<InstanceEvent> {

@@ -18,6 +18,7 @@ use super::protocol::{Order, Phase, State, Word};
 use super::shared::Shared;
 use crate::server::confine::cgroup::Cgroup;
 use crate::server::domain::{HealthCheck, Instance, InstanceState, ReleaseVersion, WorkloadId};
+use crate::server::runtime::machine;
 use crate::server::runtime::standing::Standing;
 use crate::server::runtime::stop::{self, Stop};
 
@@ -65,6 +66,7 @@ impl Replica {
             state: InstanceState::Starting,
             address: None,
             node: spec.dist_port.map(|port| SocketAddr::new(spec.ip(), port)),
+            machine: Some(machine::name()),
             restarts: 0,
             started_at: None,
             last_exit: None,

@@ -157,6 +157,7 @@ fn elsewhere() -> Vec<(&'static str, &'static str, For)> {
         ("GET", "/api/apps", SignedIn),
         ("POST", "/api/apps", SignedIn),
         ("GET", "/api/stacks", SignedIn),
+        ("GET", "/api/nodes", SignedIn),
         ("GET", "/api/usage", SignedIn),
         ("GET", "/api/usage/run_rate", SignedIn),
         ("GET", "/api/invoices", SignedIn),

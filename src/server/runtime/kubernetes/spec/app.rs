@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -11,6 +13,10 @@ use crate::server::domain::AppName;
 
 /// The service account of an app's replicas.
 pub(super) const ACCOUNT: &str = "app";
+/// The web replicas, for whoever looks for them by a name.
+pub(super) const WEB_SERVICE: &str = "web";
+/// What pods pull their images with.
+const REGISTRIES: &str = "registries";
 /// What replicas may see of their own namespace, and the right to it.
 const PEERS: &str = "peers";
 /// What the server may do in an app's namespace: a ClusterRole of `config/kubernetes/rbac.yaml`.
@@ -75,6 +81,8 @@ pub(in super::super) struct AppObjects<'a> {
     pub(in super::super) namespace: &'a str,
     /// Addresses from which the server's router and others outside the cluster come.
     pub(in super::super) visitors: &'a [IpAddr],
+    /// What registries want to be signed in with: a `.dockerconfigjson`.
+    pub(in super::super) registries: Option<&'a str>,
 }
 
 impl AppObjects<'_> {
@@ -92,20 +100,17 @@ impl AppObjects<'_> {
 
     /// What makes the namespace the server's own: `subject` is the account that it signs in with.
     pub(in super::super) fn own_rights(&self, subject: &Value) -> Value {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": "gigalixir", "labels": self.labels()},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": SERVERS_ROLE},
-            "subjects": [subject],
-        })
+        servers_rights(&self.labels(), subject)
     }
 
+    /// Whoever runs as it pulls with its secrets, so that pods need not know of them.
     pub(in super::super) fn account(&self) -> Value {
-        json!({
-            "apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": {"name": ACCOUNT, "labels": self.labels()},
-            "automountServiceAccountToken": false,
-        })
+        account(&self.labels(), self.registries)
+    }
+
+    /// What its pods pull their images with, where registries want to know who asks.
+    pub(in super::super) fn registries(&self) -> Option<Value> {
+        Some(registries(&self.labels(), self.registries?))
     }
 
     /// What a cluster library reads.
@@ -144,7 +149,7 @@ impl AppObjects<'_> {
     /// The web replicas under one name, for other pods of the app.
     pub(in super::super) fn service(&self) -> Value {
         json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "labels": self.labels()},
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": WEB_SERVICE, "labels": self.labels()},
             "spec": {
                 "selector": {REPO: self.app.as_str(), WEB: "true"},
                 "ports": [{"name": "http", "port": 80, "targetPort": PORT, "protocol": "TCP"}],
@@ -171,4 +176,31 @@ impl AppObjects<'_> {
             },
         })
     }
+}
+
+/// A service account without any right of its own.
+pub(super) fn account(labels: &Value, registries: Option<&str>) -> Value {
+    let pulls: Vec<_> = registries.iter().map(|_| json!({"name": REGISTRIES})).collect();
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "labels": labels},
+        "automountServiceAccountToken": false, "imagePullSecrets": pulls,
+    })
+}
+
+/// What it pulls images with.
+pub(super) fn registries(labels: &Value, config: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": REGISTRIES, "labels": labels},
+        "type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": STANDARD.encode(config)},
+    })
+}
+
+/// What makes a namespace the server's own.
+pub(super) fn servers_rights(labels: &Value, subject: &Value) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "gigalixir", "labels": labels},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": SERVERS_ROLE},
+        "subjects": [subject],
+    })
 }

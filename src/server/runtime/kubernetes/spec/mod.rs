@@ -1,10 +1,14 @@
 //! What the cluster is told: pure, and held by snapshots.
 
 mod app;
+mod build;
+mod ingress;
 mod pod;
 
 pub(super) use app::{AppObjects, Scripts};
-pub(super) use pod::{PORT, Place, deployment, once, start};
+pub(super) use build::BuildObjects;
+pub use build::Wish;
+pub(super) use pod::{PORT, Place, deployment, linger, once, start};
 
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ use crate::server::runtime::spec::{self, FILES_FOLDER, Place as Inside};
 /// Where an app listens: a pod has its address for itself.
 pub(in super::super) const PORT: u16 = 4000;
 /// The user of every app.
-const UID: u64 = 1000;
+pub(super) const UID: u64 = 1000;
 /// Where the platform's own files are.
 const PLATFORM: &str = "/opt/gigalixir";
 /// Where the slug's archive is kept, for the next run of the same pod.
@@ -31,6 +31,11 @@ const FILES: &str = "GIGALIXIR__FILES";
 const DEAF: u32 = 30;
 /// For an answer to a health check; an app may compile a page on its first request.
 const ANSWER: u32 = 10;
+/// How many seconds a web replica serves on that is to go: its cluster tells services and ingresses at the same time as the
+/// replica, and they take their time. The server's router knows at once, but others may remove pods too.
+const LINGER: u64 = 5;
+/// How many seconds a pod stays on a node of which nothing is heard. By default it would be five minutes.
+const UNHEARD: u64 = 30;
 /// Stands for what only the cluster knows while the environment is put together; no variable can contain it.
 const ADDRESS: &str = "\0address";
 const NAME: &str = "\0name";
@@ -44,6 +49,11 @@ pub(in super::super) struct Place<'a> {
     pub(in super::super) scripts: &'a Scripts,
     /// Seconds between SIGTERM and SIGKILL, when nobody says otherwise.
     pub(in super::super) grace: u64,
+}
+
+/// Seconds that a process of this type goes on before it is asked to end; its grace comes after them.
+pub(in super::super) fn linger(process: &ProcessType) -> u64 {
+    if process.is_web() { LINGER } else { 0 }
 }
 
 /// What a container of a generation is given when it starts, as variables: the app's own, which slug, and an address from
@@ -130,7 +140,7 @@ fn pod(place: &Place<'_>) -> Value {
         "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        "terminationGracePeriodSeconds": place.grace,
+        "terminationGracePeriodSeconds": place.grace + linger(&workload.id.process),
         "restartPolicy": if workload.lifetime == Lifetime::Service { "Always" } else { "Never" },
         "securityContext": {
             "runAsNonRoot": true, "runAsUser": UID, "runAsGroup": UID, "fsGroup": UID,
@@ -152,7 +162,16 @@ fn pod(place: &Place<'_>) -> Value {
     if clusters(workload) {
         push(&mut spec["volumes"], credentials());
     }
+    if workload.lifetime == Lifetime::Service {
+        spec["tolerations"] = ["not-ready", "unreachable"].map(unheard).into();
+    }
     spec
+}
+
+/// Bears a node in that state for a while.
+fn unheard(state: &str) -> Value {
+    let key = format!("node.kubernetes.io/{state}");
+    json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNHEARD})
 }
 
 /// Whether its nodes shall find each other: unless Erlang's distribution is off, as its config says.
@@ -216,6 +235,7 @@ fn container(place: &Place<'_>) -> Value {
         push(&mut container["volumeMounts"], json!({"name": "peers", "mountPath": at, "readOnly": true}));
     }
     if workload.id.process.is_web() {
+        container["lifecycle"] = json!({"preStop": {"exec": {"command": ["sleep", LINGER.to_string()]}}});
         container["ports"] = json!([{"name": "http", "containerPort": PORT, "protocol": "TCP"}]);
     }
     match &workload.health {

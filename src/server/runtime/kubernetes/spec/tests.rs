@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use insta::assert_json_snapshot;
 
+use super::super::{IngressConfig, IngressHost};
 use super::*;
 use crate::server::domain::{
-    AppName, HealthCheck, Lifetime, ProcessType, ReleaseVersion, Size, SlugDigest, Stack, Workload, WorkloadId,
+    AppName, HealthCheck, Hostname, Lifetime, Pem, ProcessType, ReleaseVersion, Size, SlugDigest, Stack, Workload,
+    WorkloadId,
 };
 
 fn workload(process: &str, config: &[(&str, &str)]) -> Workload {
@@ -59,11 +62,67 @@ fn a_job() {
     settings().bind(|| assert_json_snapshot!("once", once(&place(&job, &scripts))));
 }
 
+fn objects<'a>(app: &'a AppName, registries: Option<&'a str>) -> AppObjects<'a> {
+    let visitors = const { &[std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1))] };
+    AppObjects { server: "5e7f", app, namespace: "apps-shop", visitors, registries }
+}
+
+#[test]
+fn what_an_ingress_leads_to() {
+    let app = AppName::parse("shop").unwrap();
+    let objects = objects(&app, None);
+    let config = IngressConfig { class: "nginx".to_owned(), router: "192.0.2.1:8080".parse().unwrap() };
+    let pem = Arc::new(Pem { chain: "chain".to_owned(), key: "key".to_owned() });
+    let host = |name: &str, straight: bool, certificate: Option<&Arc<Pem>>| IngressHost {
+        name: Hostname::parse(name).unwrap(),
+        straight,
+        certificate: certificate.cloned(),
+    };
+    let (own, custom) = (host("shop.example.org", false, None), host("www.shop.example", true, Some(&pem)));
+    let all = BTreeMap::from([
+        ("1 service", objects.platform()),
+        ("2 endpoints", objects.platform_address(&config)),
+        ("3 by the router, without a certificate", objects.ingress(&config, &own)),
+        ("4 straight, with one", objects.ingress(&config, &custom)),
+        ("5 certificate", objects.certificate(&custom, &pem)),
+    ]);
+    settings().bind(|| assert_json_snapshot!("ingress", all));
+}
+
+#[test]
+fn what_images_are_pulled_with() {
+    let app = AppName::parse("shop").unwrap();
+    let objects = objects(&app, Some(r#"{"auths": {}}"#));
+    settings().bind(|| assert_json_snapshot!("registries", [objects.registries().unwrap(), objects.account()]));
+}
+
+#[test]
+fn a_build() {
+    let objects = BuildObjects { server: "5e7f", namespace: "builds", registries: None };
+    let wish = Wish {
+        name: "build-1".to_owned(),
+        stack: Stack::parse("debian-12").unwrap(),
+        volumes: vec!["/app".to_owned(), "/tmp".to_owned()],
+        files: vec![("/etc/passwd".to_owned(), "me".to_owned())],
+        memory_bytes: 4 << 30,
+        cpu_milli: 500,
+        disk_bytes: 10 << 30,
+        time: Duration::from_mins(40),
+    };
+    let all = BTreeMap::from([
+        ("1 namespace", objects.namespace()),
+        ("2 account", objects.account()),
+        ("3 network policy", objects.network_policy()),
+        ("4 files", objects.files(&wish)),
+        ("5 pod", objects.pod(&wish, "debian-12-build")),
+    ]);
+    settings().bind(|| assert_json_snapshot!("build", all));
+}
+
 #[test]
 fn what_an_app_has_in_common() {
     let app = AppName::parse("shop").unwrap();
-    let objects =
-        AppObjects { server: "5e7f", app: &app, namespace: "apps-shop", visitors: &["192.0.2.1".parse().unwrap()] };
+    let objects = objects(&app, None);
     let subject = serde_json::json!({"kind": "ServiceAccount", "namespace": "gigalixir", "name": "gigalixir"});
     let all = BTreeMap::from([
         ("1 namespace", objects.namespace()),

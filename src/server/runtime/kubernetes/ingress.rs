@@ -1,0 +1,146 @@
+//! Apps' hosts in the cluster's own ingress, kept as the server says they shall be: told anew whenever that changes, and
+//! from time to time, should somebody have changed the objects.
+//!
+//! An app with hosts keeps its namespace, whether anything runs in it or not: its visitors come all the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::{Endpoints, Secret, Service};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::api::{DeleteParams, ListParams};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::IngressConfig;
+use super::apps::Apps;
+use super::cluster::patiently;
+use super::shared::Shared;
+use crate::server::domain::{AppName, Hostname, Pem};
+use crate::server::runtime::RuntimeError;
+
+/// Apps whose objects are told at a time.
+const AT_ONCE: usize = 8;
+/// All is told again after this,
+const AGAIN: Duration = Duration::from_mins(10);
+/// and what could not be told, after this.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A host of an app's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngressHost {
+    /// Its name.
+    pub name: Hostname,
+    /// Whether its visitors are led to the web replicas themselves; else to the server's router, which has more to do
+    /// for them.
+    pub straight: bool,
+    /// What it is shown with over TLS, once there is one.
+    pub certificate: Option<Arc<Pem>>,
+}
+
+/// The hosts of every app that has some.
+pub type IngressHosts = BTreeMap<AppName, Vec<IngressHost>>;
+
+/// Keeps the objects, for ever.
+pub(super) struct Ingresses {
+    shared: Arc<Shared>,
+    apps: Arc<Apps>,
+    config: IngressConfig,
+    /// What the cluster has heard.
+    told: IngressHosts,
+}
+
+impl Ingresses {
+    pub(super) fn new(shared: Arc<Shared>, apps: Arc<Apps>, config: IngressConfig) -> Self {
+        Self { shared, apps, config, told: IngressHosts::new() }
+    }
+
+    /// Follows the wish until nobody wishes any more.
+    pub(super) async fn follow(mut self, mut wished: watch::Receiver<Arc<IngressHosts>>) {
+        // What an earlier server told of apps that are gone, or have no host any more.
+        let left = self.apps.all().await;
+        self.told = left.into_iter().map(|app| (app, Vec::new())).collect();
+        let mut again = Instant::now() + AGAIN;
+        let mut all = true;
+        loop {
+            let wish = wished.borrow_and_update().clone();
+            let failed = self.tell(&wish, all).await;
+            all = false;
+            let next = if failed { again.min(Instant::now() + SOON) } else { again };
+            tokio::select! {
+                changed = wished.changed() => if changed.is_err() { return },
+                () = sleep_until(next) => if Instant::now() >= again {
+                    again = Instant::now() + AGAIN;
+                    all = true;
+                },
+            }
+        }
+    }
+
+    /// Tells what has changed, or all; whether some of it could not be told.
+    async fn tell(&mut self, wish: &IngressHosts, all: bool) -> bool {
+        let apps: BTreeSet<&AppName> = wish.keys().chain(self.told.keys()).collect();
+        let due: Vec<_> =
+            apps.into_iter().filter(|app| all || wish.get(*app) != self.told.get(*app)).cloned().collect();
+        self.apps.keep(wish.keys().cloned().collect());
+        let this = &*self;
+        let results: Vec<_> = futures_util::stream::iter(due)
+            .map(|app| async move {
+                let hosts = wish.get(&app).map_or(&[][..], Vec::as_slice);
+                let told = this.tell_app(&app, hosts).await;
+                if let Err(error) = &told {
+                    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+                    tracing::warn!(app.name = %app, "its ingress is not as it should be, and is told again: {error}: {cause}");
+                }
+                (app, told.is_ok())
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut failed = false;
+        for (app, done) in results {
+            match wish.get(&app) {
+                _ if !done => failed = true,
+                Some(hosts) => drop(self.told.insert(app, hosts.clone())),
+                None => {
+                    self.told.remove(&app);
+                    self.apps.sweep_later(&app);
+                }
+            }
+        }
+        failed
+    }
+
+    async fn tell_app(&self, app: &AppName, hosts: &[IngressHost]) -> Result<(), RuntimeError> {
+        let (cluster, namespace) = (&self.shared.cluster, self.apps.namespace(app));
+        let (ingresses, secrets) = (cluster.of::<Ingress>(&namespace), cluster.of::<Secret>(&namespace));
+        let objects = self.apps.objects(app, &namespace);
+        if !hosts.is_empty() {
+            self.apps.prepare(app).await?;
+            let (services, endpoints) = (cluster.of::<Service>(&namespace), cluster.of::<Endpoints>(&namespace));
+            cluster.apply(&services, &objects.platform()).await?;
+            cluster.apply(&endpoints, &objects.platform_address(&self.config)).await?;
+        }
+        for host in hosts {
+            // The certificate first: an ingress never names one that is not there.
+            if let Some(pem) = &host.certificate {
+                cluster.apply(&secrets, &objects.certificate(host, pem)).await?;
+            }
+            cluster.apply(&ingresses, &objects.ingress(&self.config, host)).await?;
+        }
+        let ours = ListParams::default().labels(&cluster.ours());
+        let found = patiently("listing ingresses", || ingresses.list_metadata(&ours)).await?;
+        for name in found.items.into_iter().filter_map(|one| one.metadata.name) {
+            let wished = hosts.iter().find(|host| host.name.as_str() == name);
+            if wished.is_none() {
+                cluster.delete(&ingresses, &name, &DeleteParams::default()).await?;
+            }
+            if wished.is_none_or(|host| host.certificate.is_none()) {
+                cluster.delete(&secrets, &name, &DeleteParams::default()).await?;
+            }
+        }
+        Ok(())
+    }
+}
