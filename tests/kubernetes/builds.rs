@@ -1,5 +1,6 @@
 //! Builds in the cluster's pods, by a server that may do no more than is described.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -77,7 +78,9 @@ fn what_is_pushed_is_built_in_a_pod() {
     // Given up by its pusher.
     let mut git = given_up(&ada, &project);
     wait_until("it is being built", LONG, || !platform.builds().is_empty());
-    git.kill().unwrap();
+    // git, and the helper that speaks for it.
+    let group = rustix::process::Pid::from_raw(git.id() as i32).unwrap();
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
     git.wait().unwrap();
     wait_until("nothing is left", LONG, || platform.builds().is_empty());
 
@@ -97,5 +100,5 @@ fn given_up(ada: &Person, project: &Project) -> std::process::Child {
     project.commit(ada, "slow");
     let mut git = ada.command("git");
     git.args(["push", "gigalixir", "HEAD:refs/heads/master"]).current_dir(project.path());
-    git.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    git.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap()
 }
