@@ -279,3 +279,41 @@ fn a_wildcard_comes_by_acme_dns() {
     wait_until("renewed by the same way", LIMIT, || world.serial(HOST) != before);
     assert!(bind.texts("paas.test").iter().any(|text| text.len() == 43), "where the name leads");
 }
+
+#[test]
+fn an_app_has_a_wildcard_of_its_own() {
+    let (Some(mut pebble), Some(bind)) = (Pebble::prepare(), Bind::start("test")) else { return };
+    let dns = format!(
+        "[tls.dns]\nprovider = \"rfc2136\"\nzone = \"test\"\nserver = \"{}\"\nkey_name = \"gigalixir\"\nsecret = \"{}\"\nwait_seconds = 0\n",
+        bind.address,
+        bind::KEY
+    );
+    let server = Server::with_config(&config(&pebble, &dns));
+    pebble.start(server.http, server.https, &Wishes { dns: Some(bind.address), ..Wishes::default() });
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::greeting(&ada, "hello", "one");
+    project.push_to(&ada, &server);
+    let mut world = World { server, ada, project, pebble };
+    for bad in ["*.paas.test", "*.test", "*", "a.*.shop.test", "*.*.shop.test"] {
+        let refused = world.ada.run(&["domains:add", bad, "-a", "hello"]).fails();
+        assert!(
+            refused.contains("fqdn") || refused.contains("platform") || refused.contains("dot"),
+            "{bad}: {refused}"
+        );
+    }
+    world.ada.run(&["domains:add", "*.shop.test", "-a", "hello"]).ok();
+    world.wait_for_certificate("a.shop.test");
+    let certs = world.certs();
+    let theirs = certs.as_array().expect("certs").iter().find(|cert| cert["fqdn"] == "*.shop.test").expect("listed");
+    assert_eq!(theirs["names"], serde_json::json!(["*.shop.test"]), "{theirs}");
+    for host in ["a.shop.test", "b.shop.test"] {
+        assert!(world.curl().get(host, "/", &[]).body.starts_with("one "), "{host}");
+        assert_eq!(get(world.server.http, host, "/").status, 308, "{host}");
+    }
+    assert_ne!(world.curl().get("a.b.shop.test", "/", &[]).code, 0);
+    world.server.kill();
+    world.server.start_again();
+    assert!(world.curl().get("c.shop.test", "/", &[]).body.starts_with("one "));
+    world.ada.run(&["domains:remove", "*.shop.test", "-a", "hello"]).ok();
+    wait_until("it leads nowhere any more", LIMIT, || world.curl().get("a.shop.test", "/", &[]).status == 404);
+}

@@ -3,6 +3,7 @@
 weather.py PORT CA-PORT CERT KEY LOG [BEHAVIOUR…]
   429=SECONDS   the first new order is told to come again so much later; so is, by 503=SECONDS, whoever asks then
   ari           renewal information (RFC 9773): what is asked about first shall be renewed now, all others in a month
+  mute          what an order replaces is not said back, which the RFC wants
 Each request is a line in LOG, JSON: when, its path and what a signed one says.
 """
 import base64, http.client, json, ssl, sys, threading, time
@@ -68,6 +69,9 @@ class Handler(BaseHTTPRequestHandler):
             status, headers, answer = self.passed_on(body)
         except OSError:
             return self.answer(502, [], b"")
+        says = payload(body) if self.path == "/order-plz" and "mute" not in behaviours else None
+        if status == 201 and says and "replaces" in says:
+            answer = json.dumps(json.loads(answer) | {"replaces": says["replaces"]}).encode()
         if self.path == "/dir" and "ari" in behaviours:
             answer = json.dumps(json.loads(answer) | {"renewalInfo": f"https://{self.headers['Host']}/renewal-info"}).encode()
         self.answer(status, headers, answer)

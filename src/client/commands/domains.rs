@@ -38,6 +38,7 @@ pub struct Named {
 #[command(after_help = "Examples:
   gigalixir domains:add www.example.com
   gigalixir domains:add intranet.example.com --no-check
+  gigalixir domains:add '*.example.com'
   gigalixir add_domain my-app www.example.com")]
 pub struct Add {
     #[command(flatten)]

@@ -68,7 +68,7 @@ impl Apps {
     }
 
     async fn host_of(&self, app: &App, text: &str) -> Result<Hostname, ActionError> {
-        let host = Hostname::parse(text.trim())?;
+        let host = Hostname::parse_domain(text.trim())?;
         if self.hosts(app).await?.contains(&host) {
             return Ok(host);
         }

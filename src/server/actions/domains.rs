@@ -33,7 +33,8 @@ impl Apps {
         self.rooms.logs.platform(&app.name, format!("Domain {host} added by {}", user.email));
         let cname = self.cname(&app);
         let dns = match check {
-            true => Some(dns(self.rooms.tls.reach(host.as_str(), &cname).await)),
+            // A wildcard's record answers for any label.
+            true => Some(dns(self.rooms.tls.reach(&host.as_str().replacen('*', "any", 1), &cname).await)),
             false => None,
         };
         Ok(Added { cname, fqdn: host.into(), dns })
@@ -47,7 +48,7 @@ impl Apps {
                 format!("`{}` is no domain of `{}`; `gigalixir domains` lists them", fqdn.escape_debug(), app.name);
             ActionError::NotFound(text)
         };
-        let host = Hostname::parse(fqdn.trim()).map_err(|_| unknown())?;
+        let host = Hostname::parse_domain(fqdn.trim()).map_err(|_| unknown())?;
         let removed = self.rooms.deployer.remove_domain(&app, host.clone(), user.email.to_string()).await;
         removed.map_err(|error| match error {
             StoreError::NotFound => unknown(),
@@ -65,8 +66,8 @@ impl Apps {
     /// A name below a public suffix, as far as can be told without a list of them: two labels or more, no address, and
     /// none of the platform's own.
     fn custom(&self, text: &str) -> Result<Hostname, Invalid> {
-        let host = Hostname::parse(text.trim())?;
-        let last = host.as_str().rsplit_once('.').map(|(_, last)| last);
+        let host = Hostname::parse_domain(text.trim())?;
+        let last = host.below().unwrap_or(host.as_str()).rsplit_once('.').map(|(_, last)| last);
         match last {
             None => return Err(Invalid::new("fqdn", "should have a dot, as in www.example.com")),
             Some(last) if last.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -77,7 +78,9 @@ impl Apps {
         let urls = [&self.settings.app_url, &self.settings.git_url];
         let ours = urls.into_iter().filter_map(|url| url.host_str()).chain([self.settings.domain.as_str()]);
         for name in ours {
-            if host.as_str() == name || host.as_str().strip_suffix(name).is_some_and(|rest| rest.ends_with('.')) {
+            let covered = host.below().is_some() && name.split_once('.').map(|(_, rest)| rest) == host.below();
+            let below = host.as_str().strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+            if host.as_str() == name || below || covered {
                 return Err(Invalid::new("fqdn", "belongs to the platform"));
             }
         }

@@ -62,7 +62,8 @@ name! {
     Stack
 }
 name! {
-    /// A host name as routed: lower case, no port, no trailing dot, at most 253 bytes of LDH labels.
+    /// A host name as routed: lower case, no port, no trailing dot, at most 253 bytes of LDH labels. As a domain of an app's
+    /// also `*.` and one, for every host with one label more that is nobody else's.
     Hostname
 }
 name! {
@@ -173,6 +174,16 @@ impl Hostname {
         let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let ok = !text.is_empty() && text.len() <= 253 && text.split('.').all(is_label);
         if ok { Ok(Self(text.into())) } else { Err(Invalid::new("fqdn", "has invalid format")) }
+    }
+
+    /// Checks and lower-cases what an app may have as a domain.
+    pub fn parse_domain(text: &str) -> Result<Self, Invalid> {
+        Ok(Self(CertificateName::parse(text)?.0))
+    }
+
+    /// What a wildcard's hosts are below, of one.
+    pub fn below(&self) -> Option<&str> {
+        self.0.strip_prefix("*.")
     }
 
     /// `localhost`: the domain of a platform nobody else can reach.

@@ -87,7 +87,16 @@ impl Target {
 #[derive(Default)]
 pub(super) struct Snapshot {
     hosts: HashMap<String, Arc<Target>>,
+    /// By what the hosts are below of which each is one label more.
+    wild: HashMap<String, Arc<Target>>,
     apps: HashMap<AppName, Arc<Target>>,
+}
+
+impl Snapshot {
+    fn find(&self, host: &str) -> Option<&Arc<Target>> {
+        let wild = || self.wild.get(host.split_once('.')?.1);
+        self.hosts.get(host).or_else(wild)
+    }
 }
 
 /// The table in force.
@@ -115,14 +124,14 @@ impl Published {
 
     /// Where a host (lower case, no port) leads.
     pub(super) fn target(&self, host: &str) -> Option<Arc<Target>> {
-        self.current.load().hosts.get(host).cloned()
+        self.current.load().find(host).cloned()
     }
 
     /// Where the next request for a host goes: there, or to its canary if that serves. The canary's own canary is not
     /// asked.
     pub(super) fn next_target(&self, host: &str) -> Option<Arc<Target>> {
         let current = self.current.load();
-        let target = current.hosts.get(host)?;
+        let target = current.find(host)?;
         let canary = target.canary().and_then(|app| current.apps.get(app));
         let canary = canary.filter(|canary| matches!(canary.state(), RouteState::Serving(_)));
         Some(Arc::clone(canary.unwrap_or(target)))
@@ -130,12 +139,12 @@ impl Published {
 
     /// Where a host leads, if every request for it simply goes to one of the app's replicas.
     pub(super) fn plain_target(&self, host: &str) -> Option<Arc<Target>> {
-        self.current.load().hosts.get(host).filter(|target| target.plain).cloned()
+        self.current.load().find(host).filter(|target| target.plain).cloned()
     }
 
     /// Whether a host is the same app's as `target`.
     pub(super) fn is_of(&self, host: &str, target: &Target) -> bool {
-        self.current.load().hosts.get(host).is_some_and(|other| other.app() == target.app())
+        self.current.load().find(host).is_some_and(|other| other.app() == target.app())
     }
 
     /// Every app's counters.
@@ -204,24 +213,24 @@ fn build(
         kept.load().set_retired(false);
         Arc::clone(kept)
     };
-    let hosts: HashMap<_, _> = table
-        .hosts
-        .iter()
-        .map(|(host, route)| {
-            // Hosts of one app share one route, and with it the turns its backends take.
-            let target = targets.entry(Arc::as_ptr(route)).or_insert_with(|| {
-                let backends: &[Backend] = if let RouteState::Serving(list) = &route.state { list } else { &[] };
-                let upstreams = backends.iter().map(&mut upstream).collect();
-                let kept = before.get(&route.app).map(|old| (Arc::clone(&old.divided), Arc::clone(&old.tally)));
-                let (divided, tally) = kept.unwrap_or_default();
-                let (turn, plain) = (AtomicUsize::new(0), is_plain(route));
-                Arc::new(Target { route: Arc::clone(route), upstreams, turn, plain, divided, tally })
-            });
-            (host.as_str().to_owned(), Arc::clone(target))
-        })
-        .collect();
+    let (mut hosts, mut wild) = (HashMap::with_capacity(table.hosts.len()), HashMap::new());
+    for (host, route) in &table.hosts {
+        // Hosts of one app share one route, and with it the turns its backends take.
+        let target = targets.entry(Arc::as_ptr(route)).or_insert_with(|| {
+            let backends: &[Backend] = if let RouteState::Serving(list) = &route.state { list } else { &[] };
+            let upstreams = backends.iter().map(&mut upstream).collect();
+            let kept = before.get(&route.app).map(|old| (Arc::clone(&old.divided), Arc::clone(&old.tally)));
+            let (divided, tally) = kept.unwrap_or_default();
+            let (turn, plain) = (AtomicUsize::new(0), is_plain(route));
+            Arc::new(Target { route: Arc::clone(route), upstreams, turn, plain, divided, tally })
+        });
+        match host.below() {
+            Some(base) => wild.insert(base.to_owned(), Arc::clone(target)),
+            None => hosts.insert(host.as_str().to_owned(), Arc::clone(target)),
+        };
+    }
     let apps = targets.into_values().map(|target| (target.app().clone(), target)).collect();
-    (Snapshot { hosts, apps }, upstreams)
+    (Snapshot { hosts, wild, apps }, upstreams)
 }
 
 fn is_plain(route: &Route) -> bool {

@@ -16,7 +16,7 @@ impl Store {
             let mut rows = query.query_and_then([app.0], |row| row.get(0))?;
             let maintenance = rows.next().ok_or(StoreError::NotFound)??;
             let mut query = db.prepare_cached("SELECT fqdn FROM domains WHERE app = ?1")?;
-            let hosts = query.query_and_then([app.0], |row| parsed(row, "fqdn", Hostname::parse))?;
+            let hosts = query.query_and_then([app.0], |row| parsed(row, "fqdn", Hostname::parse_domain))?;
             let hosts = hosts.collect::<Result<_, StoreError>>()?;
             let mut query = db.prepare_cached(
                 "SELECT name, weight FROM canaries JOIN apps ON apps.id = canary WHERE canaries.app = ?1",

@@ -74,9 +74,10 @@ impl Inner {
         let identifiers: Vec<_> = order.names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let plain = NewOrder::new(&identifiers);
         let placed = match self.replaced(order, directory) {
-            // CAs spare renewals their rate limits. One that does not know the old certificate any more is asked plainly.
+            // CAs spare renewals their rate limits. One that does not know the old certificate any more, or does not say
+            // back what it takes, is asked plainly.
             Some(old) => match account.new_order(&NewOrder::new(&identifiers).replaces(old)).await {
-                Err(Error::Unsupported(_) | Error::Api(_)) => account.new_order(&plain).await?,
+                Err(error) if is_about_the_old(&error) => account.new_order(&plain).await?,
                 placed => placed?,
             },
             None => account.new_order(&plain).await?,
@@ -221,6 +222,16 @@ impl Inner {
         tracing::info!(certificate = %issued.name(), issuer = issued.issuer, until = %issued.not_after, "a CA has signed a certificate");
         self.shelf.put(issued);
         Ok(())
+    }
+}
+
+/// Whether an order was refused for the certificate that it should replace, as far as can be told.
+fn is_about_the_old(error: &Error) -> bool {
+    match error {
+        Error::Unsupported(_) => true,
+        Error::Api(problem) => problem.status.is_none_or(|status| status != 429 && status < 500),
+        Error::Other(why) => !why.is::<reqwest::Error>(),
+        _ => false,
     }
 }
 

@@ -202,7 +202,9 @@ impl Inner {
 
     /// Whether visitors can come for a host, with whatever certificate.
     fn serves(&self, host: &str) -> bool {
-        let routed = || Hostname::parse(host).is_ok_and(|host| self.routes.load().hosts.contains_key(&host));
+        let has =
+            |name: &str| Hostname::parse_domain(name).is_ok_and(|name| self.routes.load().hosts.contains_key(&name));
+        let routed = || has(host) || host.split_once('.').is_some_and(|(_, rest)| has(&format!("*.{rest}")));
         self.is_own(host) || host == self.domain.as_str() || routed()
     }
 }

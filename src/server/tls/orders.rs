@@ -209,8 +209,8 @@ async fn carry_out(inner: &Inner, task: Task) {
 impl Inner {
     fn wanted_now(&self, certificates: &[&Certificate], now: Timestamp) -> BTreeSet<Vec<CertificateName>> {
         let by_dns = matches!(self.config.challenge, ChallengeChoice::Auto | ChallengeChoice::Dns01);
-        let wildcard = by_dns && self.can_write(self.domain.as_str());
-        let mut wanted = wanted(&self.routes.load(), &self.domain, wildcard);
+        let writes = |name: &str| by_dns && self.can_write(name);
+        let mut wanted = wanted(&self.routes.load(), &self.domain, writes);
         wanted.retain(|names| !is_provided(names, certificates, now));
         wanted
     }

@@ -97,6 +97,10 @@ impl Tls {
                 expires: authority.expiry(&host),
                 ..nothing(host, Some("internal"), Next::Sign)
             },
+            None if host.strip_prefix("*.").is_some_and(|base| !inner.can_write(base)) => HostStatus {
+                last_error: Some("takes [tls.dns] for this zone, or a certificate of your own".into()),
+                ..nothing(host, None, Next::Deploy)
+            },
             None => nothing(host, None, Next::Deploy),
         }
     }

@@ -7,15 +7,23 @@ use jiff::Timestamp;
 use super::OWN_LABELS;
 use crate::server::domain::{Certificate, CertificateName, CertificateSource, Hostname, RouteState, RouteTable};
 
-/// Every certificate that is wanted of a CA, each as its names. `wildcard`: whether one for `*.DOMAIN` can be had.
-pub(super) fn wanted(routes: &RouteTable, domain: &Hostname, wildcard: bool) -> BTreeSet<Vec<CertificateName>> {
-    let below = CertificateName::wildcard(domain);
+/// Every certificate that is wanted of a CA, each as its names. `writes`: whether challenges for a name can be written into
+/// the DNS, without which there is no wildcard.
+pub(super) fn wanted(
+    routes: &RouteTable,
+    domain: &Hostname,
+    writes: impl Fn(&str) -> bool,
+) -> BTreeSet<Vec<CertificateName>> {
+    let (below, wildcard) = (CertificateName::wildcard(domain), writes(domain.as_str()));
     let together = || vec![below.clone(), domain.clone().into()];
     let own = OWN_LABELS.iter().filter_map(|label| Hostname::parse(&format!("{label}.{domain}")).ok());
     // A name that leads to nothing yet is not worth a CA's time, and may never be.
     let deployed = routes.hosts.iter().filter(|(_, route)| route.state != RouteState::NothingDeployed);
     let hosts = own.chain(deployed.map(|(host, _)| host.clone()));
+    // For a wildcard a CA looks into the DNS only.
+    let possible = |host: &Hostname| host.below().is_none_or(&writes);
     hosts
+        .filter(possible)
         .map(|host| match wildcard && below.covers(host.as_str()) {
             true => together(),
             false => vec![host.into()],
@@ -44,22 +52,27 @@ mod tests {
         let route = |state: &RouteState| {
             Arc::new(Route { app: app.clone(), state: state.clone(), canary: None, rules: Arc::default() })
         };
-        RouteTable { hosts: hosts.iter().map(|(host, state)| (Hostname::parse(host).unwrap(), route(state))).collect() }
+        RouteTable {
+            hosts: hosts.iter().map(|(host, state)| (Hostname::parse_domain(host).unwrap(), route(state))).collect(),
+        }
     }
 
-    fn shown(wildcard: bool) -> Vec<String> {
+    fn shown(writable: &[&str]) -> Vec<String> {
         let table = routes(&[
             ("shop.example.org", RouteState::Failing),
             ("new.example.org", RouteState::NothingDeployed),
             ("www.shop.example", RouteState::ScaledToZero),
+            ("*.shop.example", RouteState::ScaledToZero),
         ]);
-        let found = wanted(&table, &Hostname::parse("example.org").unwrap(), wildcard);
+        let found = wanted(&table, &Hostname::parse("example.org").unwrap(), |name| writable.contains(&name));
         found.iter().map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")).collect()
     }
 
     #[test]
     fn every_deployed_host_gets_its_own_certificate_or_shares_the_wildcard() {
-        assert_eq!(shown(false), ["api.example.org", "git.example.org", "shop.example.org", "www.shop.example"]);
-        assert_eq!(shown(true), ["*.example.org example.org", "www.shop.example"]);
+        assert_eq!(shown(&[]), ["api.example.org", "git.example.org", "shop.example.org", "www.shop.example"]);
+        assert_eq!(shown(&["example.org"]), ["*.example.org example.org", "www.shop.example"]);
+        let both = ["*.example.org example.org", "*.shop.example", "www.shop.example"];
+        assert_eq!(shown(&["example.org", "shop.example"]), both);
     }
 }

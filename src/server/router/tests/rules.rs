@@ -118,6 +118,33 @@ async fn visitors_are_sent_to_one_of_two_hosts() {
 }
 
 #[tokio::test]
+async fn a_wildcard_leads_to_its_app_where_nobody_else_is() {
+    let (one, two) = (named("one").await, named("two").await);
+    let mut table =
+        table(&[("shop.test", RouteState::Serving(vec![one])), ("b.shop.test", RouteState::Serving(vec![two]))]);
+    let route = Arc::clone(&table.hosts[&Hostname::parse("shop.test").unwrap()]);
+    table.hosts.insert(Hostname::parse_domain("*.shop.test").unwrap(), route);
+    let stage = Stage::of(RouterConfig::default(), Neighbours::default(), table).await;
+    for (host, status, body) in [
+        ("shop.test", 200, "one"),
+        ("a.shop.test", 200, "one"),
+        ("b.shop.test", 200, "two"),
+        ("a.b.shop.test", 404, ""),
+        ("ashop.test", 404, ""),
+        ("*.shop.test", 400, ""),
+        ("test", 404, ""),
+    ] {
+        for connection in ["keep-alive", "close"] {
+            let mut client = stage.connect().await;
+            let get = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: {connection}\r\n\r\n");
+            client.write_all(get.as_bytes()).await.unwrap();
+            let answer = read_until(&mut client, if status == 200 { body } else { "Request id" }).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_app_has_its_own_page_for_maintenance() {
     let rules = Rules { maintenance_page: Some("<h1>Back at 5</h1><script></script>".into()), ..Rules::default() };
     let stage = Stage::ruled(rules, RouteState::Maintenance, Neighbours::default()).await;

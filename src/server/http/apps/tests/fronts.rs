@@ -54,7 +54,9 @@ async fn domains_that_cannot_be_are_refused() {
     for (fqdn, reason) in [
         ("", "invalid format"),
         ("a_b.test", "invalid format"),
-        ("*.hill.test", "invalid format"),
+        ("*.*.hill.test", "invalid format"),
+        ("*.hill", "should have a dot"),
+        ("*.example.com", "belongs to the platform"),
         ("hill", "should have a dot"),
         ("192.0.2.7", "not an address"),
         ("example.com", "belongs to the platform"),
