@@ -324,9 +324,9 @@ async fn the_rights_that_are_described_are_enough() {
     let command = Command { argv: vec!["true".to_owned()], ..Command::default() };
     let ended = runtime.exec(&one.name, command).await.unwrap().ended.await.unwrap();
     assert_eq!(ended.code(), 0);
-    web.replicas = 1;
+    (web.replicas, web.release) = (1, ReleaseVersion(2));
     runtime.apply(&web).await.unwrap();
-    until(&runtime, "one", ready(1)).await;
+    until(&runtime, "one of the next release", |all| ready(1)(all) && all[0].release == web.release).await;
     let job = job("shop", stage.slug(&[]), &["true"], GRACE);
     runtime.apply(&job).await.unwrap();
     until(&runtime, "its end", |all| all.iter().any(|one| one.state == InstanceState::Ended)).await;
