@@ -118,5 +118,7 @@ impl Drop for Dockerd {
             super::kill(pid, rustix::process::Signal::KILL);
         }
         let _ = Command::new("ip").args(["link", "delete", &bridge()]).output();
+        // A daemon mounts its data over itself, and one that was killed leaves it so.
+        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path().join("data")).output();
     }
 }
