@@ -91,6 +91,11 @@ fn hosts_come_and_go_with_their_domains_and_certificates() {
     ada.run_in(&project, &["certs:remove", "www.shop.example"]).ok();
     wait_until("the secret is gone", LONG, || platform.certificate("hello", "www.shop.example").is_none());
 
+    ada.run_in(&project, &["domains:add", "*.wide.example"]).ok();
+    is("wc--any.wide.example", Some("web"));
+    let wide = platform.get("hello", "ingress", "wc--any.wide.example").unwrap();
+    assert_eq!(wide["spec"]["rules"][0]["host"], "*.wide.example");
+
     ada.run_in(&project, &["maintenance:on"]).ok();
     is("hello.localhost", Some("platform"));
     assert_eq!(get(router, "hello.localhost", "/").status, 503);

@@ -40,6 +40,14 @@ pub struct IngressHost {
     pub certificate: Option<Arc<Pem>>,
 }
 
+impl IngressHost {
+    /// What its objects are called: as the host, with a label instead of a wildcard's `*` that no host has (RFC 5890 2.3.1
+    /// reserves such labels).
+    pub(super) fn object(&self) -> String {
+        self.name.below().map_or_else(|| self.name.to_string(), |parent| format!("wc--any.{parent}"))
+    }
+}
+
 /// The hosts of every app that has some.
 pub type IngressHosts = BTreeMap<AppName, Vec<IngressHost>>;
 
@@ -133,7 +141,7 @@ impl Ingresses {
         let ours = ListParams::default().labels(&cluster.ours());
         let found = patiently("listing ingresses", || ingresses.list_metadata(&ours)).await?;
         for name in found.items.into_iter().filter_map(|one| one.metadata.name) {
-            let wished = hosts.iter().find(|host| host.name.as_str() == name);
+            let wished = hosts.iter().find(|host| host.object() == name);
             if wished.is_none() {
                 cluster.delete(&ingresses, &name, &DeleteParams::default()).await?;
             }

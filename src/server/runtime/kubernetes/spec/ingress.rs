@@ -35,17 +35,17 @@ impl AppObjects<'_> {
         })
     }
 
-    /// What leads a host's visitors, and CAs that want to see whose it is. Objects of a host are called as it is.
+    /// What leads a host's visitors, and CAs that want to see whose it is. Objects of a host are called as [`IngressHost::object`] says.
     pub(in super::super) fn ingress(&self, config: &IngressConfig, host: &IngressHost) -> Value {
         let path = |path: &str, service: &str| {
             let backend = json!({"service": {"name": service, "port": {"number": 80}}});
             json!({"path": path, "pathType": "Prefix", "backend": backend})
         };
         let to = if host.straight { WEB_SERVICE } else { PLATFORM };
-        let name = host.name.as_str();
+        let (name, object) = (host.name.as_str(), host.object());
         let mut ingress = json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
-            "metadata": {"name": name, "labels": self.labels()},
+            "metadata": {"name": object, "labels": self.labels()},
             "spec": {
                 "ingressClassName": config.class,
                 "rules": [{"host": name, "http": {"paths": [path(CHALLENGES, PLATFORM), path("/", to)]}}],
@@ -53,7 +53,7 @@ impl AppObjects<'_> {
         });
         // Without one a controller would show a certificate of its own, and might send visitors there.
         if host.certificate.is_some() {
-            ingress["spec"]["tls"] = json!([{"hosts": [name], "secretName": name}]);
+            ingress["spec"]["tls"] = json!([{"hosts": [name], "secretName": object}]);
         }
         ingress
     }
@@ -61,7 +61,7 @@ impl AppObjects<'_> {
     /// A host's certificate.
     pub(in super::super) fn certificate(&self, host: &IngressHost, pem: &Pem) -> Value {
         json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": host.name.as_str(), "labels": self.labels()},
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": host.object(), "labels": self.labels()},
             "type": "kubernetes.io/tls",
             "data": {"tls.crt": STANDARD.encode(&pem.chain), "tls.key": STANDARD.encode(&pem.key)},
         })
