@@ -129,6 +129,9 @@ pub(super) async fn remove(daemon: &Daemon, id: &str) -> Result<(), Error> {
     }
 }
 
+/// Runs its arguments with one pipe for both outputs: in two, the order of what is said would be lost.
+const AS_ONE: &str = r#"exec "$0" "$@" 2>&1"#;
+
 fn body(job: &Job, place: &Place<'_>) -> ContainerCreateBody {
     let labels = [(SERVER, place.server), (LABEL, job.name.as_str())];
     ContainerCreateBody {
@@ -136,7 +139,7 @@ fn body(job: &Job, place: &Place<'_>) -> ContainerCreateBody {
         hostname: Some("build".to_owned()),
         user: Some(format!("{}:{}", place.user.0, place.user.1)),
         working_dir: Some(job.workdir.clone()),
-        entrypoint: Some(vec![job.program.clone()]),
+        entrypoint: Some(["/bin/bash", "-c", AS_ONE, &job.program].map(str::to_owned).to_vec()),
         cmd: Some(job.args.clone()),
         env: Some(job.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         labels: Some(labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()),
