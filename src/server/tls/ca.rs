@@ -177,7 +177,7 @@ impl Cas {
     /// Until when a CA wants to be left alone by everybody.
     pub(super) fn told_to_wait(&self, directory: &str) -> Option<Timestamp> {
         let until = self.ca(directory).ok()?.web.until.load(Relaxed);
-        Timestamp::from_second(until).ok().filter(|until| *until > Timestamp::now())
+        Timestamp::from_millisecond(until).ok().filter(|until| *until > Timestamp::now())
     }
 
     fn binding(&self, directory: &str) -> Result<Option<ExternalAccountKey>, Failed> {
@@ -208,7 +208,7 @@ fn client(config: &TlsConfig) -> Result<reqwest::Client, TlsError> {
 /// One directory's client.
 struct Web {
     client: reqwest::Client,
-    /// Seconds since 1970.
+    /// Milliseconds since 1970: rounded to seconds it would come too early.
     until: AtomicI64,
 }
 
@@ -249,7 +249,7 @@ impl Web {
             // Nobody heeds it outside an order.
             let _ = ASKED_TO_WAIT.try_with(|asked| asked.set(asked.get().max(Some(until))));
             if status == StatusCode::SERVICE_UNAVAILABLE {
-                self.until.store(until.as_second(), Relaxed);
+                self.until.store(until.as_millisecond(), Relaxed);
             }
         }
         let mut bytes = BytesMut::new();
