@@ -22,8 +22,10 @@ pub enum Command {
     /// Sign in, and keep the API key in ~/.netrc
     Login(account::Login),
     /// Forget the API key in ~/.netrc
+    #[command(after_help = "Examples:\n  gigalixir logout")]
     Logout,
     /// Show who you are
+    #[command(after_help = "Examples:\n  gigalixir account\n  gigalixir account --json | jq -r .email")]
     Account,
     /// Replace the API key by a new one
     #[command(name = "account:api_key:reset", visible_alias = "reset_api_key")]
@@ -111,6 +113,7 @@ pub enum Command {
     /// Print or make the settings that point Gigalixir's own client here
     Compat(compat::Compat),
     /// List your apps
+    #[command(after_help = "Examples:\n  gigalixir apps\n  gigalixir apps --json | jq -r '.[].unique_name'")]
     Apps,
     /// Show one app
     #[command(name = "apps:info")]
@@ -306,5 +309,6 @@ pub enum Command {
     /// Show an app's log and follow it
     Logs(logs::Logs),
     /// Print the version
+    #[command(after_help = "Examples:\n  gigalixir version")]
     Version,
 }
