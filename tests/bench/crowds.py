@@ -41,13 +41,14 @@ def resident(pid):
 
 
 def idle(side, secure, websocket):
-    """KiB of resident memory for each of many connections that have been used once (or are WebSockets) and say nothing."""
+    """KiB of resident memory, more than it had when it was fresh, for each of many connections that have been used once (or are
+    WebSockets) and say nothing."""
     host, path = ("sockets.localhost", "/socket") if websocket else ("front.localhost", "/1k")
     if side.name != "gigalixir":
         host = "front.localhost"
     lines = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     ask = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines if websocket else ''}\r\n".encode()
-    context, held, before = trusting(), [], resident(side.pid)
+    context, held = trusting(), []
     for _ in range(MANY):
         line = socket.create_connection(("127.0.0.1", side.tls if secure else side.port))
         if secure:
@@ -57,7 +58,7 @@ def idle(side, secure, websocket):
         assert answer.startswith(b"HTTP/1.1 101" if websocket else b"HTTP/1.1 200"), (side.name, answer)
         held.append(line)
     time.sleep(1)
-    grown = (resident(side.pid) - before) / MANY
+    grown = (resident(side.pid) - side.fresh) / MANY
     [line.close() for line in held]
     time.sleep(1)
     return grown
