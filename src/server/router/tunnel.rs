@@ -18,8 +18,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::link::Link;
 use super::traffic::Visit;
 
-/// Copy buffer each way, bytes.
-const BUFFER: usize = 8 * 1024;
+/// Copy buffer each way, bytes: kept as long as the tunnel, and most say little for most of their time.
+const BUFFER: usize = 4 * 1024;
 /// How long one side may be silent after the other has ended: a peer that is gone for good must not hold up a drain.
 const HALF_CLOSED: Duration = Duration::from_secs(10);
 
