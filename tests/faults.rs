@@ -95,6 +95,8 @@ fn a_pod_dies_in_the_middle_of_a_deploy() {
 #[test]
 fn a_node_that_takes_no_pods_is_told() {
     let Some((platform, ada, project)) = on_kubernetes() else { return };
+    ada.run_in(&project, &["config:set", "GIGALIXIR_HEALTH_TIMEOUT=20"]).ok();
+    wait_until("one replica is left", LONG, || pods(&ada, &project).len() == 1);
     let node = pods(&ada, &project)[0]["machine"].as_str().expect("a machine").to_owned();
     let told = || -> Value {
         let nodes: Value = serde_json::from_str(&ada.run(&["nodes", "--json"]).ok()).expect("json");
