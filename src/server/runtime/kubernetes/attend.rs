@@ -157,7 +157,8 @@ impl Replica {
         self.shared.roster.changed(&self.told);
     }
 
-    /// Ready as the cluster says, or as we find sooner by our own way to it, which visitors come too. Found once a run.
+    /// Ready as the cluster says: sooner, its services would not know the pod yet when the one before it goes, and whoever comes
+    /// by them would meet nobody. Only how long it has been up is for us to find. Found once a run.
     fn find_ready(&mut self, seen: &Seen) {
         let Some(run) = seen.run.clone() else { return };
         if self.ready.as_ref().is_some_and(|(ready, _)| *ready == run) {
@@ -167,7 +168,7 @@ impl Replica {
         let up_for: Duration = Timestamp::now().duration_since(begun).try_into().unwrap_or_default();
         let (passed, may_ask) = match &seen.health {
             HealthCheck::Uptime(enough) => (seen.ready && up_for >= *enough, true),
-            _ => (seen.ready && seen.at.is_some(), seen.at.is_some()),
+            _ => (seen.ready && seen.at.is_some(), false),
         };
         if passed {
             let address = seen.at.filter(|_| !matches!(seen.health, HealthCheck::Uptime(_)));
