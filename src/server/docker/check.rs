@@ -1,5 +1,7 @@
 //! Whether apps can live in an image: asked of the image itself, in a container that may do nothing else.
 
+use std::collections::BTreeSet;
+
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig};
@@ -45,11 +47,15 @@ impl Daemon {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         let _ = self.docker.remove_container(&id, Some(options)).await;
         match said {
-            Ok(said) => match said.strip_suffix("done\n") {
-                Some("") => Ok(()),
-                Some(missing) => Err(lacks(&missing.trim().replace('\n', ", "))),
-                None => Err(lacks("bash that runs")),
-            },
+            Ok(said) => {
+                // Heard from the log and as it is said, a line may come twice.
+                let mut lines: BTreeSet<&str> = said.lines().collect();
+                match (lines.remove("done"), lines.is_empty()) {
+                    (true, true) => Ok(()),
+                    (true, false) => Err(lacks(&lines.into_iter().collect::<Vec<_>>().join(", "))),
+                    (false, _) => Err(lacks("bash that runs")),
+                }
+            }
             // runc says so when the entrypoint is not there.
             Err(Error::DockerResponseServerError { status_code: 400, .. }) => Err(lacks("/bin/bash")),
             Err(error) => Err(refused(format!("looking into the image {name}"))(error)),
