@@ -4,6 +4,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
@@ -23,17 +24,18 @@ impl Tag {
     /// The one a browser brings.
     pub(super) fn brought(headers: &HeaderMap) -> Option<Self> {
         let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let value = |pair: &str| {
-            let (name, value) = pair.trim().split_once('=')?;
-            (name == NAME).then(|| u64::from_str_radix(value, 16).ok())?
-        };
-        lines.flat_map(|line| line.split(';')).find_map(value).map(Self)
+        let mut ours = lines.flat_map(Cookie::split_parse).flatten().filter(|cookie| cookie.name() == NAME);
+        ours.find_map(|cookie| u64::from_str_radix(cookie.value(), 16).ok()).map(Self)
     }
 
     /// What a browser is given, until it is closed.
     pub(super) fn cookie(self, secure: bool) -> Option<HeaderValue> {
-        let secure = if secure { "; Secure" } else { "" };
-        HeaderValue::try_from(format!("{NAME}={:016x}; Path=/; HttpOnly; SameSite=Lax{secure}", self.0)).ok()
+        let mut cookie = Cookie::new(NAME, format!("{:016x}", self.0));
+        cookie.set_path("/");
+        cookie.set_http_only(true);
+        cookie.set_same_site(SameSite::Lax);
+        cookie.set_secure(secure);
+        HeaderValue::try_from(cookie.to_string()).ok()
     }
 }
 
@@ -52,7 +54,7 @@ mod tests {
         let tag = Tag::of("hill-web-3-1");
         let cookie = tag.cookie(true).unwrap();
         let text = cookie.to_str().unwrap();
-        assert!(text.ends_with("; Secure") && !tag.cookie(false).unwrap().to_str().unwrap().contains("Secure"));
+        assert!(text.contains("; Secure") && !tag.cookie(false).unwrap().to_str().unwrap().contains("Secure"));
         let pair: &'static str = Box::leak(text.split(';').next().unwrap().to_owned().into_boxed_str());
         assert_eq!(brought(&["a=1; b=2", pair]), Some(tag));
         assert_ne!(Tag::of("hill-web-3-2"), tag);

@@ -15,6 +15,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cookie::SameSite;
+use cookie::time::Duration;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -104,27 +106,32 @@ impl Cookie {
     pub(super) fn brought(self, headers: &HeaderMap, secure: bool) -> Option<String> {
         let wanted = self.name(secure);
         let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
+        let mut cookies = lines.flat_map(cookie::Cookie::split_parse).flatten();
+        cookies.find(|cookie| cookie.name() == wanted).map(|cookie| cookie.value().to_owned())
     }
 
     /// One for a browser; its value is letters, digits, `-` and `_`.
     pub(super) fn given(self, value: &str, secure: bool) -> (HeaderName, String) {
         let life = match self {
-            Self::Seed => String::new(),
-            Self::Session => format!("; Max-Age={}", SESSION_LIFE.as_secs()),
+            Self::Seed => None,
+            Self::Session => Some(Duration::seconds(SESSION_LIFE.as_secs())),
         };
-        self.line(value, &life, secure)
+        self.line(value, life, secure)
     }
 
     /// None any more.
     pub(super) fn taken(self, secure: bool) -> (HeaderName, String) {
-        self.line("", "; Max-Age=0", secure)
+        self.line("", Some(Duration::ZERO), secure)
     }
 
-    fn line(self, value: &str, life: &str, secure: bool) -> (HeaderName, String) {
-        let (name, tls) = (self.name(secure), if secure { "; Secure" } else { "" });
-        (SET_COOKIE, format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{life}{tls}"))
+    fn line(self, value: &str, life: Option<Duration>, secure: bool) -> (HeaderName, String) {
+        let mut cookie = cookie::Cookie::new(self.name(secure), value);
+        cookie.set_path("/");
+        cookie.set_http_only(true);
+        cookie.set_same_site(SameSite::Strict);
+        cookie.set_secure(secure);
+        cookie.set_max_age(life);
+        (SET_COOKIE, cookie.to_string())
     }
 }
 
@@ -167,7 +174,8 @@ mod tests {
     #[test]
     fn over_tls_no_neighbour_can_set_them() {
         let (_, line) = Cookie::Session.given("x", true);
-        assert!(line.starts_with("__Host-gigalixir_session=x; Path=/;") && line.ends_with("; Secure"), "{line}");
+        assert!(line.starts_with("__Host-gigalixir_session=x; ") && line.contains("; Path=/;"), "{line}");
+        assert!(line.contains("; Secure"), "{line}");
         let plain = headers(&[("cookie", "gigalixir_session=x")]);
         assert_eq!(Cookie::Session.brought(&plain, true), None);
         assert_eq!(Cookie::Session.brought(&plain, false), Some("x".to_owned()));
