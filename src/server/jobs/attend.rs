@@ -15,10 +15,40 @@ use crate::server::runtime::{InstanceEvent, RuntimeError};
 use crate::server::steps;
 use crate::server::store::{OpenJob, StoredWorkload, WorkloadState};
 
-use super::{JobError, Jobs, Stop, attended};
+use super::{JobError, Jobs, Settings, Stop, attended};
 
 /// The code of a run that nobody saw end: as if it was killed.
 const LOST: i32 = 137;
+
+/// Jobs that wait for each other, and for no others of their app.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Of releases: never kept waiting.
+    Phases,
+    /// Asked for by people and schedules.
+    Errands,
+    /// Of the app itself.
+    Runners,
+}
+
+impl Class {
+    fn of(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Release => Self::Phases,
+            JobKind::Run | JobKind::Cron => Self::Errands,
+            JobKind::Flame => Self::Runners,
+        }
+    }
+
+    /// How many of one app run at a time; `None`: any number.
+    fn most(self, settings: &Settings) -> Option<usize> {
+        match self {
+            Self::Phases => None,
+            Self::Errands => Some(settings.at_once),
+            Self::Runners => Some(settings.runners),
+        }
+    }
+}
 
 /// How a run was seen to end.
 enum Seen {
@@ -60,19 +90,11 @@ impl Jobs {
         });
     }
 
-    /// A release phase is never kept waiting; runners do not stand in the way of what people and schedules ask for.
     fn may_start(&self, job: &OpenJob, running: &[&OpenJob]) -> bool {
-        let apart = |kind| matches!(kind, JobKind::Release | JobKind::Flame);
-        let most = match job.job.kind {
-            JobKind::Release => return true,
-            JobKind::Flame => self.0.settings.runners,
-            JobKind::Run | JobKind::Cron => self.0.settings.at_once,
-        };
-        let like = |other: &&&OpenJob| match apart(job.job.kind) {
-            true => other.job.kind == job.job.kind,
-            false => !apart(other.job.kind),
-        };
-        let others = running.iter().filter(|other| other.job.app == job.job.app).filter(like);
+        let class = Class::of(job.job.kind);
+        let Some(most) = class.most(&self.0.settings) else { return true };
+        let like = |other: &&&OpenJob| other.job.app == job.job.app && Class::of(other.job.kind) == class;
+        let others = running.iter().filter(like);
         let before = |other: &&OpenJob| job.waits && other.job.schedule == job.job.schedule;
         others.clone().count() < most && !others.clone().any(before)
     }
