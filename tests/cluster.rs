@@ -170,6 +170,34 @@ pub fn whole(person: &Person, project: &Project, count: usize) -> Vec<(String, S
     now()
 }
 
+/// One of three nodes and the two others do not see each other: `ps` tells it of all three, and so do an event and the log.
+#[track_caller]
+pub fn told_apart(person: &Person, project: &Project, alone: &str, node: &str) {
+    let apart = |(name, _, trouble): &(String, String, Option<String>)| match name == alone {
+        true => trouble.as_deref() == Some("sees nobody"),
+        false => trouble.as_deref() == Some(format!("does not see {node}").as_str()),
+    };
+    wait_until("ps tells it of both sides", LONG, || {
+        let now = troubles(person, project);
+        now.len() == 3 && now.iter().all(apart)
+    });
+    let told = format!("({alone}) sees nobody");
+    wait_until("it is an event", LONG, || {
+        activity(person, project).iter().any(|one| one.starts_with("cluster: ") && one.contains(&told))
+    });
+    let log = person.run_in(project, &["logs", "--no-tail", "--num", "500"]).ok();
+    assert!(log.contains(&told) && log.contains(&format!("does not see {node}")), "{log}");
+}
+
+/// All three see each other again, and it is an event.
+#[track_caller]
+pub fn told_whole(person: &Person, project: &Project) {
+    whole(person, project, 3);
+    wait_until("that it is whole again is an event", LONG, || {
+        activity(person, project)[0].starts_with("cluster: The cluster is whole again")
+    });
+}
+
 /// One node of three is cut off from the others, as by a broken network: all run on, and none of them stops.
 #[test]
 fn a_split_is_told_by_both_sides_and_its_healing_too() {
@@ -188,27 +216,11 @@ fn a_split_is_told_by_both_sides_and_its_healing_too() {
     // No handshake between it and them can succeed any more; with everybody else, us included, it goes on as before.
     each("Node.set_cookie");
     each("Node.disconnect");
-    let wanted = |(name, _, trouble): &(String, String, Option<String>)| match name == alone {
-        true => trouble.as_deref() == Some("sees nobody"),
-        false => trouble.as_deref() == Some(format!("does not see {node}").as_str()),
-    };
-    wait_until("ps tells it of both sides", LONG, || {
-        let now = troubles(&ada, &project);
-        now.len() == 3 && now.iter().all(wanted)
-    });
-    let events = || activity(&ada, &project);
-    wait_until("it is an event", LONG, || {
-        events().iter().any(|one| one.starts_with("cluster: ") && one.contains(&format!("({alone}) sees nobody")))
-    });
-    let log = ada.run_in(&project, &["logs", "--no-tail", "--num", "500"]).ok();
-    assert!(log.contains(&format!("({alone}) sees nobody")) && log.contains(&format!("does not see {node}")), "{log}");
+    told_apart(&ada, &project, alone, node);
 
     let back = others.iter().map(|other| format!("Node.set_cookie(:\"{other}\", Node.get_cookie())"));
     evaluate(&ada, &project, alone, &format!("[{}]", back.collect::<Vec<_>>().join(", ")));
-    whole(&ada, &project, 3);
-    wait_until("that it is whole again is an event", LONG, || {
-        events()[0].starts_with("cluster: The cluster is whole again")
-    });
+    told_whole(&ada, &project);
     assert_eq!(nodes(&server, "split").len(), 3);
 }
 
@@ -239,26 +251,10 @@ fn containers_that_a_broken_network_parts_are_told_of_and_their_healing_too() {
         }
     };
     routes("add");
-    let wanted = |(name, _, trouble): &(String, String, Option<String>)| match name == alone {
-        true => trouble.as_deref() == Some("sees nobody"),
-        false => trouble.as_deref() == Some(format!("does not see {node}").as_str()),
-    };
-    wait_until("ps tells it of both sides", LONG, || {
-        let now = troubles(&ada, &project);
-        now.len() == 3 && now.iter().all(wanted)
-    });
-    let told = format!("({alone}) sees nobody");
-    wait_until("it is an event", LONG, || {
-        activity(&ada, &project).iter().any(|one| one.starts_with("cluster: ") && one.contains(&told))
-    });
-    let log = ada.run_in(&project, &["logs", "--no-tail", "--num", "500"]).ok();
-    assert!(log.contains(&told) && log.contains(&format!("does not see {node}")), "{log}");
+    told_apart(&ada, &project, alone, node);
 
     routes("del");
-    whole(&ada, &project, 3);
-    wait_until("that it is whole again is an event", LONG, || {
-        activity(&ada, &project)[0].starts_with("cluster: The cluster is whole again")
-    });
+    told_whole(&ada, &project);
     let names =
         |all: &[(String, String, Option<String>)]| all.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&all), names(&troubles(&ada, &project)), "no container was replaced");

@@ -168,9 +168,9 @@ fn folder(server: &Server, id: &str) -> std::path::PathBuf {
     entries.find(|path| path.is_dir()).expect("a replica")
 }
 
-fn at_a_terminal_the_command_has_it(on: Place) {
-    let (mut server, ada, project) = deployed_at(on, "[jobs]\nat_once = 1\n");
-    let run = |args: &[&str], steps: Value| ada.run_at_terminal(&project, &[&["run"], args].concat(), &steps);
+/// A job at a terminal reads what is typed, knows how large the terminal is and becomes, and is interrupted from it.
+#[track_caller]
+pub fn asks_at_a_terminal(person: &Person, project: &Project, options: &[&str]) {
     let steps = serde_json::json!([
         ["expect", "name? "],
         ["type", "Ada\n"],
@@ -183,8 +183,15 @@ fn at_a_terminal_the_command_has_it(on: Place) {
     let script = "trap 'echo interrupted by $who; exit 9' INT; read -p 'name? ' who; \
         echo \"$(stty size) $TERM of run.$HOST_INDEX\"; until [ \"$(stty size)\" = '20 90' ]; do sleep 0.1; done; \
         echo resized; while :; do sleep 0.1; done";
-    let ran = run(&["--env", "A=b", "--", "bash", "-c", script], steps);
+    let words = [&["run"], options, &["--", "bash", "-c", script]].concat();
+    let ran = person.run_at_terminal(project, &words, &steps);
     assert!(ran.code == Some(9) && ran.stdout.contains("interrupted by Ada\r\n"), "{ran:?}");
+}
+
+fn at_a_terminal_the_command_has_it(on: Place) {
+    let (mut server, ada, project) = deployed_at(on, "[jobs]\nat_once = 1\n");
+    let run = |args: &[&str], steps: Value| ada.run_at_terminal(&project, &[&["run"], args].concat(), &steps);
+    asks_at_a_terminal(&ada, &project, &["--env", "A=b"]);
     let job = json(&ada, &project, &["jobs"])[0].clone();
     assert_eq!(
         (&job["state"], &job["outcome"], &job["exit_code"]),

@@ -5,9 +5,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{LONG, Screen, activity, emulator, evaluate, nodes, settled, status, troubles, whole};
+use crate::cluster::{LONG, Screen, emulator, evaluate, nodes, settled, status, told_apart, told_whole, whole};
 use crate::harness::{Person, Place, Project, Server, Ssh, get, wait_until};
 use crate::inside::{attaches, forwards, last_line};
+use crate::jobs::asks_at_a_terminal;
 
 /// A platform there, and somebody with an account; `None` without a cluster.
 fn platform() -> Option<(Server, Person)> {
@@ -91,23 +92,9 @@ fn nodes_find_each_other_are_split_and_heal() {
     let others: Vec<&String> = all[..2].iter().map(|(_, node, _)| node).collect();
     let firewall = Firewall::of(node, &others);
     firewall.turn("-A");
-    wait_until("ps tells it of both sides", LONG, || {
-        let now = troubles(&ada, &project);
-        now.len() == 3
-            && now.iter().all(|(name, _, trouble)| match name == alone {
-                true => trouble.as_deref() == Some("sees nobody"),
-                false => trouble.as_deref() == Some(format!("does not see {node}").as_str()),
-            })
-    });
-    let told = format!("({alone}) sees nobody");
-    wait_until("it is an event", LONG, || activity(&ada, &project).iter().any(|one| one.contains(&told)));
+    told_apart(&ada, &project, alone, node);
     firewall.turn("-D");
-    whole(&ada, &project, 3);
-    wait_until("that it is whole again is an event", LONG, || {
-        activity(&ada, &project)[0].starts_with("cluster: The cluster is whole again")
-    });
-    let log = ada.run_in(&project, &["logs", "--no-tail", "--num", "500"]).ok();
-    assert!(log.contains(&told) && log.contains("whole again"), "{log}");
+    told_whole(&ada, &project);
     wait_until("one counter counts for all again", LONG, || counter(&server, "circle", 3).is_some());
 
     // In another app nobody knows the cookie.
@@ -135,20 +122,7 @@ fn a_release_is_driven_from_outside() {
 
     let (_forward, address) = forwards(&ada, "4000");
     assert_eq!(get(address, "example", "/").status, 200);
-    let steps = json!([
-        ["expect", "name? "],
-        ["type", "Ada\n"],
-        ["expect", "30 100 xterm-256color of run.1"],
-        ["resize", 90, 20],
-        ["expect", "resized"],
-        ["type", "\u{3}"],
-        ["end"]
-    ]);
-    let script = "trap 'echo interrupted by $who; exit 9' INT; read -p 'name? ' who; \
-        echo \"$(stty size) $TERM of run.$HOST_INDEX\"; until [ \"$(stty size)\" = '20 90' ]; do sleep 0.1; done; \
-        echo resized; while :; do sleep 0.1; done";
-    let ran = ada.run_at_terminal(&project, &["run", "bash", "-c", script], &steps);
-    assert!(ran.code == Some(9) && ran.stdout.contains("interrupted by Ada\r\n"), "{ran:?}");
+    asks_at_a_terminal(&ada, &project, &[]);
     let job: Value = serde_json::from_str(&run(&["jobs", "--json"])).expect("json");
     assert_eq!((&job[0]["outcome"], &job[0]["exit_code"]), (&"Error".into(), &9.into()), "{job:#}");
 }

@@ -66,6 +66,15 @@ fn nothing_of_the_log_is_lost_or_doubled_while_the_server_is_away() {
     assert_eq!(ticks, wanted);
 }
 
+/// What a second server on the same data says and ends with.
+fn another_on(server: &Server) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_gigalixir"))
+        .args(["server", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ssh", "127.0.0.1:0", "--data-dir"])
+        .arg(server.data())
+        .output()
+        .expect("runs")
+}
+
 #[test]
 fn a_database_from_the_future_is_refused_with_a_sentence() {
     let mut server = Server::start();
@@ -75,11 +84,7 @@ fn a_database_from_the_future_is_refused_with_a_sentence() {
     let script =
         format!("import sqlite3; c = sqlite3.connect({:?}); c.execute('PRAGMA user_version = 9999'); c.commit()", db);
     assert!(std::process::Command::new("python3").args(["-c", &script]).status().expect("python3").success());
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gigalixir"))
-        .args(["server", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ssh", "127.0.0.1:0", "--data-dir"])
-        .arg(server.data())
-        .output()
-        .expect("runs");
+    let output = another_on(&server);
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("9999") && stderr.contains("newer"), "{stderr}");
@@ -88,11 +93,7 @@ fn a_database_from_the_future_is_refused_with_a_sentence() {
 #[test]
 fn two_servers_do_not_share_a_data_folder() {
     let server = Server::start();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gigalixir"))
-        .args(["server", "--api", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ssh", "127.0.0.1:0", "--data-dir"])
-        .arg(server.data())
-        .output()
-        .expect("runs");
+    let output = another_on(&server);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("already"), "{output:?}");
 }

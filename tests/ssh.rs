@@ -41,6 +41,16 @@ impl Home {
         Self { server, ada, project }
     }
 
+    /// With everything that was written: a program in a folder that the app's profile puts on the PATH.
+    fn push_a_tool(&self) {
+        self.project.write(".profile.d/tools.sh", "export PATH=/app/tools:$PATH\n");
+        self.project.write("tools/tool", "#!/bin/sh\necho tooled\n");
+        self.ada.git(&self.project, &["add", "-A"]).ok();
+        self.ada.git(&self.project, &["update-index", "--chmod=+x", "tools/tool"]).ok();
+        self.ada.git(&self.project, &["commit", "-q", "-m", "tools"]).ok();
+        self.project.push(&self.ada);
+    }
+
     fn ssh(&self) -> Ssh<'_> {
         Ssh::known(&self.ada, &self.server)
     }
@@ -73,12 +83,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 #[test]
 fn a_command_runs_in_the_replica_as_the_app_does() {
     let home = Home::new();
-    home.project.write(".profile.d/tools.sh", "export PATH=/app/tools:$PATH\n");
-    home.project.write("tools/tool", "#!/bin/sh\necho tooled\n");
-    home.ada.git(&home.project, &["add", "-A"]).ok();
-    home.ada.git(&home.project, &["update-index", "--chmod=+x", "tools/tool"]).ok();
-    home.ada.git(&home.project, &["commit", "-q", "-m", "tools"]).ok();
-    home.project.push(&home.ada);
+    home.push_a_tool();
     let ssh = home.ssh();
     // The first connection tells of a new host key.
     assert_eq!(ssh.run(&["hello@host", "tool"]).ok(), "tooled\n", "what .profile.d sets counts");
@@ -147,12 +152,7 @@ fn at_a_terminal(on: Place) {
 fn a_shell_is_a_login_shell_and_a_commands_is_none() {
     let home = Home::new();
     home.project.write(".profile", "export LOGGED_IN=yes\n");
-    home.project.write(".profile.d/tools.sh", "export PATH=/app/tools:$PATH\n");
-    home.project.write("tools/tool", "#!/bin/sh\necho tooled\n");
-    home.ada.git(&home.project, &["add", "-A"]).ok();
-    home.ada.git(&home.project, &["update-index", "--chmod=+x", "tools/tool"]).ok();
-    home.ada.git(&home.project, &["commit", "-q", "-m", "tools"]).ok();
-    home.project.push(&home.ada);
+    home.push_a_tool();
     let ssh = home.ssh();
     let typed = "echo \"<$LOGGED_IN>\"; tool; command -v gigalixir_run; exit 3\n";
     let wanted = "<yes>\ntooled\n/opt/gigalixir/bin/gigalixir_run\n";
