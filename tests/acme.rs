@@ -315,5 +315,38 @@ fn an_app_has_a_wildcard_of_its_own() {
     world.server.start_again();
     assert!(world.curl().get("c.shop.test", "/", &[]).body.starts_with("one "));
     world.ada.run(&["domains:remove", "*.shop.test", "-a", "hello"]).ok();
-    wait_until("it leads nowhere any more", LIMIT, || world.curl().get("a.shop.test", "/", &[]).status == 404);
+    wait_until("its certificate is shown to nobody", LIMIT, || world.curl().get("a.shop.test", "/", &[]).code == 35);
+    assert_eq!(get(world.server.http, "a.shop.test", "/").status, 404, "it leads nowhere any more");
+    // Whether there is such an app, a certificate for all of them does not say.
+    world.wait_for_certificate("unknown.paas.test");
+    assert_eq!(world.curl().get("unknown.paas.test", "/", &[]).status, 404);
+}
+
+#[test]
+fn a_domain_that_was_removed_is_as_if_it_had_never_been_there() {
+    let Some(mut world) = World::without_ca("challenge = \"http-01\"\n") else { return };
+    world.start_ca(&Wishes::default());
+    let domain = "www.shop.example";
+    let run = |world: &World, what: &str| drop(world.ada.run(&[what, domain, "-a", "hello"]).ok());
+    run(&world, "domains:add");
+    for host in [HOST, domain] {
+        world.wait_for_certificate(host);
+    }
+    let (curl, first, others) = (world.curl(), world.serial(domain), world.serial(HOST));
+    assert_eq!(get(world.server.http, domain, "/").status, 308);
+
+    run(&world, "domains:remove");
+    let plain = get(world.server.http, domain, "/");
+    assert_eq!(plain.status, 404, "{plain:?}");
+    assert_eq!(curl.get(domain, "/", &[]).code, 35, "no certificate, as for whoever is unknown");
+    wait_until("it is given up", LIMIT, || world.server.log().contains("was given up"));
+    world.server.kill();
+    world.server.start_again();
+    assert_eq!((get(world.server.http, domain, "/").status, curl.get(domain, "/", &[]).code), (404, 35));
+
+    run(&world, "domains:add");
+    assert_eq!(curl.get(HOST, "/", &[]).status, 200, "nobody else minds");
+    world.wait_for_certificate(domain);
+    assert_ne!(world.serial(domain), first, "the old one was given up");
+    assert_eq!((world.serial(HOST), get(world.server.http, domain, "/").status), (others, 308));
 }

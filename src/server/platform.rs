@@ -80,6 +80,8 @@ impl Platform {
 
         let doors_closed = CancellationToken::new();
         let (door, ssh) = doors(&config, &rooms, pipeline, ssh, doors_closed.clone()).await?;
+        // Before the first visitor: who is not known is shown no certificate.
+        let followed = rooms.tls.follow(rooms.deployer.routes(), doors_closed.clone());
         let visitors_closed = CancellationToken::new();
         let visitors = {
             let _front = front.enter();
@@ -92,12 +94,8 @@ impl Platform {
             }
             Visitors(visitors, visitors_closed)
         };
-        let mut doors = vec![
-            http::serve(api, door, doors_closed.clone()),
-            ssh,
-            rooms.tls.follow(rooms.deployer.routes(), doors_closed.clone()),
-            rooms.tls.tend(doors_closed.clone()),
-        ];
+        let mut doors =
+            vec![http::serve(api, door, doors_closed.clone()), ssh, followed, rooms.tls.tend(doors_closed.clone())];
         if let Some(cluster) = &rooms.kubernetes {
             doors.push(ingress::follow(cluster, rooms.deployer.routes(), rooms.tls.clone(), doors_closed.clone()));
         }

@@ -37,7 +37,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::config::{Redirect, TlsConfig, TlsMode};
-use super::domain::{Hostname, Pem, RouteTable};
+use super::domain::{CertificateName, Hostname, Pem, RouteTable};
 use super::seal::{SealError, Sealer};
 use super::store::{Store, StoreError};
 
@@ -49,7 +49,7 @@ pub use handshake::{Handshakes, Shaken};
 pub use listen::{Secured, Serves};
 pub use reach::Reach;
 use reach::Resolving;
-use shelf::Shelf;
+use shelf::{Entry, Shelf};
 pub use status::{HostStatus, Next};
 
 /// The labels of the platform's own hosts below its domain.
@@ -195,9 +195,16 @@ impl Inner {
         label.is_some_and(|label| OWN_LABELS.contains(&label))
     }
 
+    /// The certificate that a host's visitors are shown. A host that has been taken from its app has none any more; only what
+    /// is for every app of the platform is shown to whoever asks for one, for it tells nobody whether there is such an app.
+    fn shown(&self, host: &str) -> Option<Arc<Entry>> {
+        let of_all = |entry: &Entry| entry.certificate.names.contains(&CertificateName::wildcard(&self.domain));
+        self.shelf.find(host).filter(|entry| self.serves(host) || of_all(entry))
+    }
+
     /// Whether a host has a certificate that browsers still accept.
     fn has_valid(&self, host: &str) -> bool {
-        self.shelf.find(host).is_some_and(|entry| entry.certificate.not_after > Timestamp::now())
+        self.shown(host).is_some_and(|entry| entry.certificate.not_after > Timestamp::now())
     }
 
     /// Whether visitors can come for a host, with whatever certificate.

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::ca::{Failed, heeding};
+use super::shelf::Entry;
 use super::wanted::{is_provided, wanted};
 use super::{Inner, Tls};
 use crate::server::config::{ChallengeChoice, TlsMode};
@@ -41,10 +42,14 @@ impl Task {
     fn key(&self) -> String {
         match self {
             Self::Order(order) => format!("order {}", order.name()),
-            Self::Ask(certificate) => format!("ask {}", certificate.name()),
+            Self::Ask(certificate) => ask(certificate),
             Self::Revoke(revocation) => format!("revoke {}", revocation.id),
         }
     }
+}
+
+fn ask(certificate: &Certificate) -> String {
+    format!("ask {}", certificate.name())
 }
 
 impl Tls {
@@ -69,7 +74,7 @@ impl Tls {
             authority.keep(|other| other != host);
             return Ok(true);
         }
-        let theirs = |entry: &Arc<super::shelf::Entry>| {
+        let theirs = |entry: &Arc<Entry>| {
             let certificate = &entry.certificate;
             certificate.source == CertificateSource::Acme && certificate.names.iter().any(|name| name.covers(host))
         };
@@ -138,8 +143,7 @@ async fn plan(inner: &Inner, busy: &HashSet<String>) -> Result<(Vec<Task>, Times
         inner.store.place_orders(missing).await?;
         inner.store.certificate_orders().await?
     };
-    // An empty table is one that is not known yet: no reason to give anything up.
-    let routed = !inner.routes.load().hosts.is_empty();
+    let routed = inner.is_routed();
     let mut tasks = Vec::new();
     let mut consider = |task: Task, at: Timestamp| {
         if busy.contains(&task.key()) {
@@ -164,7 +168,7 @@ async fn plan(inner: &Inner, busy: &HashSet<String>) -> Result<(Vec<Task>, Times
             consider(Task::Ask(certificate.clone()), at);
         }
     }
-    inner.forget_expired(&entries, &wanted, now).await?;
+    inner.forget(&entries, |one| wanted.contains(&one.names) || busy.contains(&ask(one)), now).await?;
     Ok((tasks, next))
 }
 
@@ -262,21 +266,34 @@ impl Inner {
         found.unwrap_or(attempts + 1)
     }
 
-    /// Certificates that nobody wants are kept until they are worth nothing: their host may come back.
-    async fn forget_expired(
+    /// An empty table is one that is not known yet: no reason to give anything up.
+    fn is_routed(&self) -> bool {
+        !self.routes.load().hosts.is_empty()
+    }
+
+    /// Gives up what a CA signed and nobody needs: at once if it is for domains that were removed, for whoever has them next
+    /// is somebody else; what is for hosts of our own when it is worth nothing any more, for an app of that name may come back.
+    async fn forget(
         &self,
-        entries: &[Arc<super::shelf::Entry>],
-        wanted: &BTreeSet<Vec<CertificateName>>,
+        entries: &[Arc<Entry>],
+        needed: impl Fn(&Certificate) -> bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let theirs = entries.iter().map(|entry| &entry.certificate);
-        let gone = theirs.filter(|one| one.source == CertificateSource::Acme && one.not_after < now);
-        for certificate in gone.filter(|one| !wanted.contains(&one.names)) {
+        let theirs = entries.iter().map(|entry| &entry.certificate).filter(|one| one.source == CertificateSource::Acme);
+        let removed = |one: &Certificate| self.is_routed() && !one.names.iter().any(|name| self.is_known(name));
+        for certificate in theirs.filter(|one| !needed(one) && (one.not_after < now || removed(one))) {
             let name = certificate.name().clone();
             self.store.forget_certificate(name.clone(), CertificateSource::Acme, None).await?;
             self.shelf.remove(&name, CertificateSource::Acme);
+            tracing::info!(certificate = %name, "a certificate that nobody needs was given up");
         }
         Ok(())
+    }
+
+    /// Whether a name leads to an app, or is one of our own.
+    fn is_known(&self, name: &CertificateName) -> bool {
+        let above = name.base().strip_suffix(self.domain.as_str());
+        above.is_some_and(|above| above.is_empty() || above.ends_with('.')) || self.serves(name.as_str())
     }
 }
 

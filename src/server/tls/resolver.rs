@@ -51,7 +51,7 @@ impl Inner {
         if asks_to_validate {
             return self.challenges.certificate(host);
         }
-        if let Some(ready) = self.shelf.find(host).and_then(|entry| entry.ready(&self.sealer)) {
+        if let Some(ready) = self.shown(host).and_then(|entry| entry.ready(&self.sealer)) {
             return Some(ready);
         }
         let authority = self.authority.as_ref()?;
