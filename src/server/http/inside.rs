@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Doors;
@@ -20,9 +22,11 @@ use super::error::HttpError;
 use super::extract::{Parameters, Segments};
 use super::replica::Insider;
 use super::routes::{Part, Routes, Sheet};
-use super::visit;
+use super::visit::{self, Visitor};
 use crate::api::inside::{MigrateQuery, ObserverCommands, TunnelQuery};
+use crate::server::actions::account::{Accounts, ShownKey};
 use crate::server::actions::apps::Apps;
+use crate::server::domain::User;
 
 /// What a client may send in one message; more than it should, less than would hurt.
 const LONGEST_MESSAGE: usize = 1 << 20;
@@ -36,74 +40,72 @@ pub(super) fn routes() -> Routes<Doors> {
         .get("/api/apps/{app}/observer-commands", observer, "tells the expressions that an observer begins with")
 }
 
-/// A request to change the protocol, or not: who may not enter is told that first.
-struct Upgrade(Result<WebSocketUpgrade, WebSocketUpgradeRejection>);
+/// A person at an app's door who asks to change the protocol, or not: who may not come in is told that first.
+struct Caller {
+    apps: Arc<Apps>,
+    user: User,
+    key: ShownKey,
+    app: String,
+    shutdown: CancellationToken,
+    access: watch::Receiver<()>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+}
 
-impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Upgrade {
-    type Rejection = std::convert::Infallible;
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Arc<Accounts>: FromRef<S>,
+    Arc<Apps>: FromRef<S>,
+    CancellationToken: FromRef<S>,
+{
+    type Rejection = HttpError;
 
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, state: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(WebSocketUpgrade::from_request_parts(parts, state).await))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, HttpError> {
+        let SignedIn { user, key } = SignedIn::from_request_parts(parts, state).await?;
+        let Segments(app) = Segments::from_request_parts(parts, state).await?;
+        let (apps, shutdown) = (Arc::<Apps>::from_ref(state), CancellationToken::from_ref(state));
+        let (access, upgrade) = (apps.access_changes(), WebSocketUpgrade::from_request_parts(parts, state).await);
+        Ok(Self { apps, user, key, app, shutdown, access, upgrade })
     }
 }
 
-impl Upgrade {
-    fn asked(self) -> Result<WebSocketUpgrade, HttpError> {
-        let only = || HttpError::new(StatusCode::UPGRADE_REQUIRED, "", "this address speaks WebSocket only");
-        Ok(self.0.map_err(|_| only())?.max_message_size(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE))
+impl Caller {
+    /// Whoever may, comes in.
+    fn admitted(self) -> Result<(Visitor, WebSocketUpgrade), HttpError> {
+        let only = |_| HttpError::new(StatusCode::UPGRADE_REQUIRED, "", "this address speaks WebSocket only");
+        let upgrade = self.upgrade.map_err(only)?;
+        let upgrade = upgrade.max_message_size(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
+        let Self { apps, user, key, app, shutdown, access, .. } = self;
+        Ok((Visitor { _place: apps.take_place(&user)?, apps, user, key, app, shutdown, access }, upgrade))
     }
 }
 
-impl Part for Upgrade {
+impl Part for Caller {
     fn describe(sheet: &mut Sheet) {
-        <WebSocketUpgrade as Part>::describe(sheet);
+        SignedIn::describe(sheet);
+        Segments::<String>::describe(sheet);
+        WebSocketUpgrade::describe(sheet);
         sheet.refuses(426, "It was not asked to change to the WebSocket protocol.");
     }
 }
 
-async fn exec(
-    State(apps): State<Arc<Apps>>,
-    State(shutdown): State<CancellationToken>,
-    SignedIn { user, key }: SignedIn,
-    Segments(app): Segments<String>,
-    upgrade: Upgrade,
-) -> Result<Response, HttpError> {
-    let access = apps.access_changes();
-    apps.may_enter(&user, &app).await?;
-    let upgrade = upgrade.asked()?;
-    let visitor = visit::Visitor { _place: apps.take_place(&user)?, apps, user, key, app, shutdown, access };
+async fn exec(caller: Caller) -> Result<Response, HttpError> {
+    caller.apps.may_enter(&caller.user, &caller.app).await?;
+    let (visitor, upgrade) = caller.admitted()?;
     Ok(upgrade.on_upgrade(move |socket| visit::program(visitor, socket)))
 }
 
-async fn attend(
-    State(apps): State<Arc<Apps>>,
-    State(shutdown): State<CancellationToken>,
-    SignedIn { user, key }: SignedIn,
-    Segments(app): Segments<String>,
-    upgrade: Upgrade,
-) -> Result<Response, HttpError> {
-    let access = apps.access_changes();
-    apps.may_run(&user, &app).await?;
-    let upgrade = upgrade.asked()?;
-    let visitor = visit::Visitor { _place: apps.take_place(&user)?, apps, user, key, app, shutdown, access };
+async fn attend(caller: Caller) -> Result<Response, HttpError> {
+    caller.apps.may_run(&caller.user, &caller.app).await?;
+    let (visitor, upgrade) = caller.admitted()?;
     Ok(upgrade.on_upgrade(move |socket| visit::job(visitor, socket)))
 }
 
-async fn tunnel(
-    State(apps): State<Arc<Apps>>,
-    State(shutdown): State<CancellationToken>,
-    SignedIn { user, key }: SignedIn,
-    Segments(app): Segments<String>,
-    Parameters(query): Parameters<TunnelQuery>,
-    upgrade: Upgrade,
-) -> Result<Response, HttpError> {
-    let access = apps.access_changes();
-    apps.may_enter(&user, &app).await?;
-    let upgrade = upgrade.asked()?;
-    let place = apps.take_place(&user)?;
-    let entrance = apps.enter(&user, &app, query.replica.as_deref()).await?;
-    let stream = apps.connect(&entrance, query.port).await?;
-    let visitor = visit::Visitor { apps, user, key, app, shutdown, access, _place: place };
+async fn tunnel(caller: Caller, Parameters(query): Parameters<TunnelQuery>) -> Result<Response, HttpError> {
+    caller.apps.may_enter(&caller.user, &caller.app).await?;
+    let (visitor, upgrade) = caller.admitted()?;
+    let entrance = visitor.apps.enter(&visitor.user, &visitor.app, query.replica.as_deref()).await?;
+    let stream = visitor.apps.connect(&entrance, query.port).await?;
     Ok(upgrade.on_upgrade(move |socket| visit::tunnel(visitor, entrance, query.port, stream, socket)))
 }
 
