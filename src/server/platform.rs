@@ -80,8 +80,8 @@ impl Platform {
 
         let doors_closed = CancellationToken::new();
         let (door, ssh) = doors(&config, &rooms, pipeline, ssh, doors_closed.clone()).await?;
-        // Before the first visitor: who is not known is shown no certificate.
-        let followed = rooms.tls.follow(rooms.deployer.routes(), doors_closed.clone());
+        // Before the first visitor: a host that is not known is shown no certificate.
+        let certificates = rooms.tls.tend(rooms.deployer.routes(), doors_closed.clone());
         let visitors_closed = CancellationToken::new();
         let visitors = {
             let _front = front.enter();
@@ -94,8 +94,7 @@ impl Platform {
             }
             Visitors(visitors, visitors_closed)
         };
-        let mut doors =
-            vec![http::serve(api, door, doors_closed.clone()), ssh, followed, rooms.tls.tend(doors_closed.clone())];
+        let mut doors = vec![http::serve(api, door, doors_closed.clone()), ssh, certificates];
         if let Some(cluster) = &rooms.kubernetes {
             doors.push(ingress::follow(cluster, rooms.deployer.routes(), rooms.tls.clone(), doors_closed.clone()));
         }

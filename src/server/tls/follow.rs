@@ -3,24 +3,21 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_util::future::FutureExt as _;
-use tokio_util::sync::CancellationToken;
 
 use super::Tls;
 use crate::server::domain::RouteTable;
 
 impl Tls {
-    /// Follows the routes until `closed`. What the table holds already is known when this returns.
-    pub fn follow(&self, mut routes: watch::Receiver<Arc<RouteTable>>, closed: CancellationToken) -> JoinHandle<()> {
+    /// Follows the routes for as long as there are some. What the table holds already is known when this returns.
+    pub(super) fn follow(&self, mut routes: watch::Receiver<Arc<RouteTable>>) -> impl Future<Output = ()> + use<> {
         self.learn(routes.borrow_and_update().clone());
         let tls = self.clone();
-        tokio::spawn(async move {
-            while let Some(Ok(())) = routes.changed().with_cancellation_token(&closed).await {
+        async move {
+            while routes.changed().await.is_ok() {
                 let table = routes.borrow_and_update().clone();
                 tls.learn(table);
             }
-        })
+        }
     }
 
     fn learn(&self, table: Arc<RouteTable>) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +15,7 @@ use super::shelf::Entry;
 use super::wanted::{is_provided, wanted};
 use super::{Inner, Tls};
 use crate::server::config::{ChallengeChoice, TlsMode};
-use crate::server::domain::{Certificate, CertificateName, CertificateOrder, CertificateSource, OrderStep};
+use crate::server::domain::{Certificate, CertificateName, CertificateOrder, CertificateSource, OrderStep, RouteTable};
 use crate::server::store::{Revocation, StoreError};
 
 /// After a CA could not be asked: this, twice as long, and so on.
@@ -53,15 +54,21 @@ fn ask(certificate: &Certificate) -> String {
 }
 
 impl Tls {
-    /// Sees to certificates until `closed`. What is cut off then goes on with the next server.
-    pub fn tend(&self, closed: CancellationToken) -> JoinHandle<()> {
-        let inner = Arc::clone(&self.0);
+    /// Sees to certificates until `closed`, for whomever visitors can come for; what the routes hold already is known when this
+    /// returns. What is cut off goes on with the next server.
+    pub fn tend(&self, routes: watch::Receiver<Arc<RouteTable>>, closed: CancellationToken) -> JoinHandle<()> {
+        let (inner, following) = (Arc::clone(&self.0), self.follow(routes));
         tokio::spawn(async move {
-            if inner.config.mode == TlsMode::Acme {
-                tokio::select! {
-                    () = tend(&inner) => {}
-                    () = closed.cancelled() => {}
+            let tending = async {
+                match inner.config.mode {
+                    TlsMode::Acme => tend(&inner).await,
+                    TlsMode::Internal | TlsMode::Off => std::future::pending().await,
                 }
+            };
+            tokio::select! {
+                () = following => {}
+                () = tending => {}
+                () = closed.cancelled() => {}
             }
         })
     }
