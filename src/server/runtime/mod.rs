@@ -10,6 +10,7 @@ mod erlang;
 mod files;
 mod generations;
 pub mod health;
+mod images;
 pub mod kubernetes;
 pub mod local;
 mod machine;

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::{InstanceEvent, Lines, Spoken};
-use crate::server::domain::{Instance, LogLine, LogSource, WorkloadId};
+use super::{InstanceEvent, Lines, RuntimeError, Spoken};
+use crate::server::domain::{Instance, InstanceState, LogLine, LogSource, WorkloadId};
 
 const EVENTS: usize = 1024;
 
@@ -48,6 +48,18 @@ impl Roster {
 
     pub(super) fn instances(&self) -> MutexGuard<'_, BTreeMap<String, Instance>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every instance, as it is now.
+    pub(super) fn all(&self) -> Vec<Instance> {
+        self.instances().values().cloned().collect()
+    }
+
+    /// One that can be entered; between two runs there is nothing to enter.
+    pub(super) fn running(&self, name: &str) -> Result<Instance, RuntimeError> {
+        let instances = self.instances();
+        let running = instances.get(name).filter(|one| one.state != InstanceState::Crashed);
+        running.cloned().ok_or_else(|| RuntimeError::NotRunning(name.to_owned()))
     }
 
     /// A line of the platform in an app's log; lost if the log cannot keep up.

@@ -37,10 +37,11 @@ use self::shared::Shared;
 use super::erlang::NODE_PORT;
 use super::files as disk;
 use super::generations::Generations;
+use super::images::Images;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
 use super::{Directory, InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource, machine};
-use crate::server::domain::{AppName, Instance, InstanceState, Machine, Stack, Workload, WorkloadId};
+use crate::server::domain::{AppName, Instance, Machine, Stack, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -83,7 +84,7 @@ impl Docker {
             networks: Networks::open(engine.clone(), config.subnets, &containers).await?,
             engine,
             dir,
-            images: config.images,
+            images: Images(config.images),
             directory: config.directory,
             slugs,
             roster: Roster::new(logs),
@@ -143,12 +144,6 @@ impl Docker {
         Ok(())
     }
 
-    fn must_run(&self, instance: &str) -> Result<(), RuntimeError> {
-        let instances = self.shared.roster.instances();
-        let running = instances.get(instance).filter(|known| known.state != InstanceState::Crashed);
-        running.map(drop).ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))
-    }
-
     fn wishes(&self) -> Result<Vec<Workload>, RuntimeError> {
         let dir = &self.shared.dir;
         let unreadable = |source| RuntimeError::Io { context: format!("reading {}", dir.display()), source };
@@ -189,16 +184,16 @@ impl Runtime for Docker {
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
-        Ok(self.shared.roster.instances().values().cloned().collect())
+        Ok(self.shared.roster.all())
     }
 
     async fn exec(&self, instance: &str, command: Command) -> Result<Session, RuntimeError> {
-        self.must_run(instance)?;
+        self.shared.roster.running(instance)?;
         exec::exec(&self.shared.engine, instance, command).await
     }
 
     async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
-        self.must_run(instance)?;
+        self.shared.roster.running(instance)?;
         let address = self.shared.engine.address(instance).await?;
         match TcpStream::connect((address, port)).await {
             Ok(stream) => Ok(Box::new(stream)),
@@ -212,7 +207,7 @@ impl Runtime for Docker {
     }
 
     async fn load(&self, instance: &str) -> Result<Option<Load>, RuntimeError> {
-        self.must_run(instance)?;
+        self.shared.roster.running(instance)?;
         self.shared.engine.load(instance).await
     }
 

@@ -158,7 +158,7 @@ impl Replica {
             generation: &disk::generation_name(&self.workload.id),
             name: &self.standing.instance.name,
             index: self.standing.instance.index,
-            image: self.shared.image(&self.workload.stack)?,
+            image: self.shared.images.of(&self.workload.stack)?,
             network: &self.lease.network,
             address: self.lease.address,
             restarts: self.standing.instance.restarts,

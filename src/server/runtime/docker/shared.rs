@@ -1,6 +1,5 @@
 //! What all replicas of one server have in common.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::engine::Engine;
 use super::networks::Networks;
 use crate::server::domain::Stack;
+use crate::server::runtime::images::Images;
 use crate::server::runtime::roster::Roster;
 use crate::server::runtime::{Directory, RuntimeError, SlugSource};
 
@@ -16,7 +16,7 @@ pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) networks: Networks,
     pub(super) dir: PathBuf,
-    pub(super) images: BTreeMap<Stack, String>,
+    pub(super) images: Images,
     /// Where replicas ask who else there is of their app.
     pub(super) directory: Option<Directory>,
     pub(super) slugs: Arc<dyn SlugSource>,
@@ -26,21 +26,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// What a stack's apps run in.
-    pub(super) fn image(&self, stack: &Stack) -> Result<&str, RuntimeError> {
-        self.images.get(stack).map(String::as_str).ok_or_else(|| {
-            let known: Vec<_> = self.images.keys().map(Stack::as_str).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            RuntimeError::Unavailable(format!(
-                "there is no image for the stack `{stack}` (there are: {known}): name one in `docker.images` of \
-                 server.toml, or choose another stack with `gigalixir stack:set` and push again"
-            ))
-        })
-    }
-
-    /// As [`Self::image`], if the daemon has it.
+    /// What a stack's apps run in, if the daemon has it.
     pub(super) async fn image_at_hand(&self, stack: &Stack) -> Result<&str, RuntimeError> {
-        let image = self.image(stack)?;
+        let image = self.images.of(stack)?;
         if self.engine.has(image).await? {
             return Ok(image);
         }

@@ -60,7 +60,7 @@ impl Generations {
     pub(super) async fn apply(&self, workload: &Workload) -> Result<(), RuntimeError> {
         let turn = self.turn(&workload.id);
         let mut known = turn.lock().await;
-        let image = self.shared.image(&workload.stack)?;
+        let image = self.shared.images.of(&workload.stack)?;
         let address = self.shared.slugs.address(&workload.slug, SIGNED).await?;
         if !self.shared.notes.has(&workload.id) {
             self.shared.notes.write(&workload.id, workload.release)?;

@@ -65,6 +65,7 @@ use super::files as disk;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Lines, Runtime, RuntimeError, SlugAddresses, relay};
+use super::images::Images;
 use crate::server::domain::{Instance, InstanceState, Machine, Stack, Workload, WorkloadId};
 
 /// For the pods of a large cluster to be listed.
@@ -129,7 +130,7 @@ impl Kubernetes {
             cluster,
             notes: Notes::new(config.dir.clone()),
             dir: config.dir,
-            images: config.images,
+            images: Images(config.images),
             slugs,
             scripts: Scripts::embedded(),
             roster: Roster::new(logs),
@@ -177,12 +178,6 @@ impl Kubernetes {
         self.shared.tasks.wait().await;
     }
 
-    fn running(&self, instance: &str) -> Result<Instance, RuntimeError> {
-        let instances = self.shared.roster.instances();
-        let running = instances.get(instance).filter(|one| one.state != InstanceState::Crashed);
-        running.cloned().ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))
-    }
-
     fn pods(&self, instance: &Instance) -> Api<Pod> {
         self.shared.cluster.of(&self.apps.namespace(&instance.workload.app))
     }
@@ -220,16 +215,16 @@ impl Runtime for Kubernetes {
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
-        Ok(self.shared.roster.instances().values().cloned().collect())
+        Ok(self.shared.roster.all())
     }
 
     async fn exec(&self, instance: &str, command: Command) -> Result<Session, RuntimeError> {
-        let one = self.running(instance)?;
+        let one = self.shared.roster.running(instance)?;
         exec::exec(self.pods(&one), instance, command).await
     }
 
     async fn connect(&self, instance: &str, port: u16) -> Result<Box<dyn Stream>, RuntimeError> {
-        let one = self.running(instance)?;
+        let one = self.shared.roster.running(instance)?;
         if let Some(address) = one.node {
             match timeout(CONNECT, TcpStream::connect((address.ip(), port))).await {
                 Ok(Ok(stream)) => return Ok(Box::new(stream)),

@@ -49,7 +49,7 @@ use super::session::{Command, Session, Stream};
 use super::{InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource, machine};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::{Cgroup, Cgroups};
-use crate::server::domain::{Instance, InstanceState, Machine, Workload, WorkloadId};
+use crate::server::domain::{Instance, Machine, Workload, WorkloadId};
 
 /// How long a start waits to know how the replicas are that it took over.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -175,9 +175,7 @@ impl Local {
 
     /// The folder of an instance that runs.
     fn folder_of(&self, instance: &str) -> Result<PathBuf, RuntimeError> {
-        let instances = self.shared.roster.instances();
-        let running = instances.get(instance).filter(|known| known.state != InstanceState::Crashed);
-        let known = running.ok_or_else(|| RuntimeError::NotRunning(instance.to_owned()))?;
+        let known = self.shared.roster.running(instance)?;
         Ok(self.dir.join(folder::generation_name(&known.workload)).join(&known.name))
     }
 }
@@ -202,7 +200,7 @@ impl Runtime for Local {
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, RuntimeError> {
-        Ok(self.shared.roster.instances().values().cloned().collect())
+        Ok(self.shared.roster.all())
     }
 
     async fn exec(&self, instance: &str, command: Command) -> Result<Session, RuntimeError> {
