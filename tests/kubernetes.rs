@@ -19,8 +19,8 @@ const LONG: Duration = Duration::from_secs(120);
 pub(crate) struct Platform {
     pub(crate) server: Server,
     pub(crate) cluster: Cluster,
-    // What the server is told of its stack.
-    _stacks: tempfile::TempDir,
+    /// What the server is told of its stack.
+    stacks: tempfile::TempDir,
 }
 
 impl Platform {
@@ -35,7 +35,14 @@ impl Platform {
         std::fs::write(stacks.path().join("debian-12.toml"), stack).unwrap();
         let config = config(&cluster, stacks.path(), &wishes);
         let server = Server::reached_at([0, 0, 0, 0].into(), &config);
-        Self { server, cluster, _stacks: stacks }
+        Self { server, cluster, stacks }
+    }
+
+    /// Ends the server and starts another, of these wishes.
+    fn start_again_with(&mut self, wishes: &Wishes<'_>) {
+        self.server.terminate();
+        self.server.reconfigure(&config(&self.cluster, self.stacks.path(), wishes));
+        self.server.start_again();
     }
 
     /// What the cluster has of that kind and name in an app's namespace.

@@ -2,8 +2,9 @@
 //! one. Tests that have none say SKIPPED.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -58,6 +59,15 @@ impl Cluster {
     /// What `kubectl` says.
     pub fn kubectl(&self, arguments: &[&str]) -> Output {
         Command::new("kubectl").arg("--kubeconfig").arg(&self.kubeconfig).args(arguments).output().unwrap()
+    }
+
+    /// Makes these objects be there.
+    pub fn apply(&self, objects: &serde_json::Value) {
+        let mut kubectl = Command::new("kubectl");
+        kubectl.arg("--kubeconfig").arg(&self.kubeconfig).args(["apply", "-f", "-"]);
+        let mut child = kubectl.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(objects.to_string().as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{objects}");
     }
 
     /// A kubeconfig for one of its service accounts.

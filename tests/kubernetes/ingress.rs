@@ -114,6 +114,49 @@ fn hosts_come_and_go_with_their_domains_and_certificates() {
     assert!(!server.log().contains("its ingress is not as it should be"), "{}", server.log());
 }
 
+/// What others put beside it stays.
+#[test]
+fn without_a_class_nothing_of_it_is_left() {
+    let Some(cluster) = Cluster::find() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = cluster.as_server(folder.path());
+    let with = |kubernetes| Wishes { kubernetes, kubeconfig: Some(&kubeconfig), ..Wishes::default() };
+    let mut platform = Platform::with(cluster, with(CLASS));
+    let ada = Person::sign_up(&platform.server, "ada@example.com");
+    let project = Project::greeting(&ada, "hello", "one");
+    project.push(&ada);
+    let (host, (chain, key)) = ("www.shop.example", made("www.shop.example"));
+    ada.run_in(&project, &["domains:add", host]).ok();
+    [("chain.pem", &chain), ("key.pem", &key)].iter().for_each(|(name, text)| project.write(name, text));
+    ada.run_in(&project, &["certs:add", host, "--cert", "chain.pem", "--key", "key.pem"]).ok();
+    let ours = [
+        ("ingress", "hello.localhost"),
+        ("ingress", host),
+        ("secret", host),
+        ("service", "platform"),
+        ("endpoints", "platform"),
+    ];
+    let there =
+        |platform: &Platform| ours.iter().filter(|(kind, name)| platform.get("hello", kind, name).is_some()).count();
+    wait_until("all is there", LONG, || there(&platform) == ours.len());
+
+    let own = platform.get("hello", "ingress", host).unwrap();
+    let mut foreign = json!([own, platform.get("hello", "secret", host).unwrap()]);
+    for one in foreign.as_array_mut().unwrap() {
+        one["metadata"] = json!({"name": "theirs", "namespace": own["metadata"]["namespace"]});
+    }
+    platform.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": foreign}));
+    platform.start_again_with(&with(""));
+    wait_until("nothing is left", LONG, || there(&platform) == 0);
+    for kind in ["ingress", "secret"] {
+        assert!(platform.get("hello", kind, "theirs").is_some(), "{kind}");
+    }
+    assert!(platform.server.visit("hello", "/").body.starts_with("one "));
+    platform.start_again_with(&with(CLASS));
+    wait_until("all is there again", LONG, || there(&platform) == ours.len());
+    assert!(!platform.server.log().contains("its ingress is not as it should be"), "{}", platform.server.log());
+}
+
 fn made(host: &str) -> (String, String) {
     let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())

@@ -103,19 +103,18 @@ impl Cluster {
         unless_gone(patiently(&doing, || api.delete(name, params)).await)
     }
 
-    /// Removes all objects with these labels.
+    /// Removes all these objects.
     pub(super) async fn delete_all<K>(
         &self,
         api: &Api<K>,
-        selector: &str,
+        which: &ListParams,
         params: &DeleteParams,
     ) -> Result<(), RuntimeError>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let which = ListParams::default().labels(selector);
-        let doing = format!("removing the {} of {selector}", K::plural(&()));
-        unless_gone(patiently(&doing, || api.delete_collection(params, &which)).await)
+        let doing = format!("removing the {} of {}", K::plural(&()), which.label_selector.as_deref().unwrap_or("all"));
+        unless_gone(patiently(&doing, || api.delete_collection(params, which)).await)
     }
 
     /// Makes a namespace be there and ours. One of that name that is on its way out is waited for.

@@ -154,7 +154,7 @@ impl Generations {
         id: &WorkloadId,
         deployments: &kube::Api<Deployment>,
     ) -> Result<BTreeMap<u32, Found>, RuntimeError> {
-        let which = ListParams::default().labels(&selector(id));
+        let which = which(id);
         let found = patiently("listing deployments", || deployments.list_metadata(&which)).await?;
         let place = |meta: ObjectMeta| {
             let index = meta.labels?.get(INDEX)?.parse().ok()?;
@@ -177,9 +177,9 @@ impl Generations {
         let at_once = DeleteParams { grace_period_seconds: Some(seconds(id, grace)), ..DeleteParams::default() };
         if grace < self.grace {
             self.let_go(id, &deployments).await?;
-            cluster.delete_all(&pods, &selector(id), &at_once).await?;
+            cluster.delete_all(&pods, &which(id), &at_once).await?;
         } else {
-            cluster.delete_all(&deployments, &selector(id), &with(PropagationPolicy::Foreground)).await?;
+            cluster.delete_all(&deployments, &which(id), &with(PropagationPolicy::Foreground)).await?;
             cluster.delete(&pods, &names::place(id, 1), &at_once).await?;
         }
         let end = Instant::now() + grace.max(self.grace) + SILENCE;
@@ -196,7 +196,7 @@ impl Generations {
         // It goes after its pods: one that is still going would not be made anew by `apply`.
         self.are_gone(id, &deployments).await?;
         let secrets = cluster.of::<Secret>(&namespace);
-        cluster.delete_all(&secrets, &selector(id), &DeleteParams::default()).await?;
+        cluster.delete_all(&secrets, &which(id), &DeleteParams::default()).await?;
         drop(known);
         self.shared.notes.forget(id)?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
@@ -218,10 +218,10 @@ impl Generations {
     /// Takes the pods from those that would make new ones in their place, or end them with the grace they were made with.
     async fn let_go(&self, id: &WorkloadId, deployments: &kube::Api<Deployment>) -> Result<(), RuntimeError> {
         let (cluster, orphan) = (&self.shared.cluster, with(PropagationPolicy::Orphan));
-        cluster.delete_all(deployments, &selector(id), &orphan).await?;
+        cluster.delete_all(deployments, &which(id), &orphan).await?;
         self.are_gone(id, deployments).await?;
         let sets = cluster.of::<ReplicaSet>(&self.namespace(id));
-        cluster.delete_all(&sets, &selector(id), &orphan).await?;
+        cluster.delete_all(&sets, &which(id), &orphan).await?;
         self.are_gone(id, &sets).await
     }
 
@@ -229,7 +229,7 @@ impl Generations {
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
     {
-        let (which, kind) = (ListParams::default().labels(&selector(id)), K::plural(&()));
+        let (which, kind) = (which(id), K::plural(&()));
         for left in patiently(&format!("listing {kind}"), || all.list_metadata(&which)).await? {
             let (Some(name), Some(uid)) = (left.metadata.name, left.metadata.uid) else { continue };
             is_deleted(all, &name, &uid, GOING).await;
@@ -308,6 +308,7 @@ fn with(policy: PropagationPolicy) -> DeleteParams {
     DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() }
 }
 
-fn selector(id: &WorkloadId) -> String {
-    format!("{WORKLOAD}={}", names::workload(id))
+/// All that is of a generation.
+fn which(id: &WorkloadId) -> ListParams {
+    ListParams::default().labels(&format!("{WORKLOAD}={}", names::workload(id)))
 }

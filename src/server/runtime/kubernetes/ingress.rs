@@ -1,5 +1,6 @@
 //! Apps' hosts in the cluster's own ingress, kept as the server says they shall be: told anew whenever that changes, and
-//! from time to time, should somebody have changed the objects.
+//! from time to time, should somebody have changed the objects. Without a class nothing shall be, and what an earlier server
+//! told, which had one, is taken back.
 //!
 //! An app with hosts keeps its namespace, whether anything runs in it or not: its visitors come all the same.
 
@@ -18,6 +19,7 @@ use super::IngressConfig;
 use super::apps::Apps;
 use super::cluster::patiently;
 use super::shared::Shared;
+use super::spec::PLATFORM;
 use crate::server::domain::{AppName, Hostname, Pem};
 use crate::server::runtime::RuntimeError;
 
@@ -55,13 +57,13 @@ pub type IngressHosts = BTreeMap<AppName, Vec<IngressHost>>;
 pub(super) struct Ingresses {
     shared: Arc<Shared>,
     apps: Arc<Apps>,
-    config: IngressConfig,
+    config: Option<IngressConfig>,
     /// What the cluster has heard.
     told: IngressHosts,
 }
 
 impl Ingresses {
-    pub(super) fn new(shared: Arc<Shared>, apps: Arc<Apps>, config: IngressConfig) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, apps: Arc<Apps>, config: Option<IngressConfig>) -> Self {
         Self { shared, apps, config, told: IngressHosts::new() }
     }
 
@@ -73,10 +75,12 @@ impl Ingresses {
         let mut again = Instant::now() + AGAIN;
         let mut all = true;
         loop {
-            let wish = wished.borrow_and_update().clone();
+            let told = wished.borrow_and_update().clone();
+            let wish = if self.config.is_some() { told } else { Arc::default() };
             let failed = self.tell(&wish, all).await;
             all = false;
-            let next = if failed { again.min(Instant::now() + SOON) } else { again };
+            // A server that may not look for what it does not use asks no oftener than need be.
+            let next = if failed && self.config.is_some() { again.min(Instant::now() + SOON) } else { again };
             tokio::select! {
                 changed = wished.changed() => if changed.is_err() { return },
                 () = sleep_until(next) => if Instant::now() >= again {
@@ -122,31 +126,49 @@ impl Ingresses {
     }
 
     async fn tell_app(&self, app: &AppName, hosts: &[IngressHost]) -> Result<(), RuntimeError> {
+        if let Some(config) = self.config.as_ref().filter(|_| !hosts.is_empty()) {
+            self.make(config, app, hosts).await?;
+        }
+        self.clear(app, hosts).await
+    }
+
+    async fn make(&self, config: &IngressConfig, app: &AppName, hosts: &[IngressHost]) -> Result<(), RuntimeError> {
         let (cluster, namespace) = (&self.shared.cluster, self.apps.namespace(app));
         let (ingresses, secrets) = (cluster.of::<Ingress>(&namespace), cluster.of::<Secret>(&namespace));
+        let (services, endpoints) = (cluster.of::<Service>(&namespace), cluster.of::<Endpoints>(&namespace));
         let objects = self.apps.objects(app, &namespace);
-        if !hosts.is_empty() {
-            self.apps.prepare(app).await?;
-            let (services, endpoints) = (cluster.of::<Service>(&namespace), cluster.of::<Endpoints>(&namespace));
-            cluster.apply(&services, &objects.platform()).await?;
-            cluster.apply(&endpoints, &objects.platform_address(&self.config)).await?;
-        }
+        self.apps.prepare(app).await?;
+        cluster.apply(&services, &objects.platform()).await?;
+        cluster.apply(&endpoints, &objects.platform_address(config)).await?;
         for host in hosts {
             // The certificate first: an ingress never names one that is not there.
             if let Some(pem) = &host.certificate {
                 cluster.apply(&secrets, &objects.certificate(host, pem)).await?;
             }
-            cluster.apply(&ingresses, &objects.ingress(&self.config, host)).await?;
+            cluster.apply(&ingresses, &objects.ingress(config, host)).await?;
         }
-        let ours = ListParams::default().labels(&cluster.ours());
+        Ok(())
+    }
+
+    /// Removes what is ours and for none of these hosts. Ingresses go last: by them whoever is interrupted knows the rest.
+    async fn clear(&self, app: &AppName, hosts: &[IngressHost]) -> Result<(), RuntimeError> {
+        let (cluster, namespace) = (&self.shared.cluster, self.apps.namespace(app));
+        let (ingresses, secrets) = (cluster.of::<Ingress>(&namespace), cluster.of::<Secret>(&namespace));
+        let (ours, now) = (ListParams::default().labels(&cluster.ours()), DeleteParams::default());
         let found = patiently("listing ingresses", || ingresses.list_metadata(&ours)).await?;
+        if hosts.is_empty() && !found.items.is_empty() {
+            // The cluster removes the addresses of a service that is gone.
+            cluster.delete(&cluster.of::<Service>(&namespace), PLATFORM, &now).await?;
+        }
         for name in found.items.into_iter().filter_map(|one| one.metadata.name) {
             let wished = hosts.iter().find(|host| host.object() == name);
-            if wished.is_none() {
-                cluster.delete(&ingresses, &name, &DeleteParams::default()).await?;
-            }
             if wished.is_none_or(|host| host.certificate.is_none()) {
-                cluster.delete(&secrets, &name, &DeleteParams::default()).await?;
+                // Somebody else's may be called the same.
+                let certificate = ours.clone().fields(&format!("metadata.name={name}"));
+                cluster.delete_all(&secrets, &certificate, &now).await?;
+            }
+            if wished.is_none() {
+                cluster.delete(&ingresses, &name, &now).await?;
             }
         }
         Ok(())

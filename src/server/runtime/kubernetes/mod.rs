@@ -162,12 +162,11 @@ impl Kubernetes {
         Ok(reach::own_address(&cluster).await)
     }
 
-    /// Keeps the cluster's ingress as wished, for as long as there is a wish, where visitors may come by it at all.
+    /// Keeps the cluster's ingress as wished, for as long as there is a wish; without any of ours, where visitors may not come
+    /// by it.
     pub fn keep_ingress(&self, wished: wish::Receiver<Arc<IngressHosts>>) {
-        if let Some(config) = &self.ingress {
-            let ingresses = Ingresses::new(self.shared.clone(), self.apps.clone(), config.clone());
-            self.shared.tasks.spawn(ingresses.follow(wished));
-        }
+        let ingresses = Ingresses::new(self.shared.clone(), self.apps.clone(), self.ingress.clone());
+        self.shared.tasks.spawn(ingresses.follow(wished));
     }
 
     /// Leaves everything running and returns when nothing of this server touches it any more: a successor can start.

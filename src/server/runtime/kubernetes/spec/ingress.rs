@@ -11,7 +11,7 @@ use super::app::{AppObjects, WEB_SERVICE};
 use crate::server::domain::Pem;
 
 /// The server's router, as pods of an app's namespace know it.
-const PLATFORM: &str = "platform";
+pub(in super::super) const PLATFORM: &str = "platform";
 /// Where a CA looks for the answer to its challenge (RFC 8555).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
