@@ -1,7 +1,6 @@
 //! One pod: what is known of the replica in it, told as it changes.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::output::Output;
@@ -16,12 +16,9 @@ use super::pods::{Seen, observe};
 use super::shared::Shared;
 use super::trouble;
 use super::watch::Word;
-use crate::server::domain::{HealthCheck, Instance, InstanceState, LogSource, ReleaseVersion};
+use crate::server::domain::{ExitReason, HealthCheck, Instance, InstanceState, LogSource, ReleaseVersion};
 use crate::server::runtime::files as disk;
-use crate::server::runtime::health;
 use crate::server::runtime::passage::Passage;
-
-type Readiness = Pin<Box<dyn Future<Output = Option<SocketAddr>> + Send + Sync>>;
 
 /// A replica, for as long as its pod exists.
 pub(super) struct Replica {
@@ -33,8 +30,8 @@ pub(super) struct Replica {
     release: watch::Receiver<Option<ReleaseVersion>>,
     /// The run that was found ready, and where.
     ready: Option<(String, Option<SocketAddr>)>,
-    /// Whether the present run is ready is being asked.
-    asked: Option<(String, Readiness)>,
+    /// When the present run will have been up for long enough.
+    due: Option<Instant>,
     output: Option<AbortOnDropHandle<()>>,
     trouble: watch::Receiver<Option<String>>,
     _listening: AbortOnDropHandle<()>,
@@ -56,7 +53,7 @@ impl Replica {
             words,
             namespace,
             ready: None,
-            asked: None,
+            due: None,
             output: None,
             trouble,
             _listening: AbortOnDropHandle::new(shared.tasks.spawn(listening)),
@@ -95,7 +92,7 @@ impl Replica {
             self.take_in(&seen);
             tokio::select! {
                 changed = self.words.changed() => if changed.is_err() { return },
-                found = is_ready(&mut self.asked) => self.ready = Some(found),
+                () = reached(self.due) => {}
                 changed = self.release.changed(), if renews => renews = changed.is_ok(),
                 changed = self.trouble.changed(), if hears => {
                     hears = changed.is_ok();
@@ -119,7 +116,7 @@ impl Replica {
                 now.address = *address;
             }
         } else {
-            self.asked = None;
+            self.due = None;
         }
         if now.state != InstanceState::Ready {
             let lost =
@@ -160,23 +157,19 @@ impl Replica {
     /// Ready as the cluster says: sooner, its services would not know the pod yet when the one before it goes, and whoever comes
     /// by them would meet nobody. Only how long it has been up is for us to find. Found once a run.
     fn find_ready(&mut self, seen: &Seen) {
-        let Some(run) = seen.run.clone() else { return };
+        self.due = None;
+        let Some(run) = seen.run.clone().filter(|_| seen.ready && seen.at.is_some()) else { return };
         if self.ready.as_ref().is_some_and(|(ready, _)| *ready == run) {
             return;
         }
-        let begun = seen.instance.started_at.unwrap_or_else(Timestamp::now);
-        let up_for: Duration = Timestamp::now().duration_since(begun).try_into().unwrap_or_default();
-        let (passed, may_ask) = match &seen.health {
-            HealthCheck::Uptime(enough) => (seen.ready && up_for >= *enough, true),
-            _ => (seen.ready && seen.at.is_some(), false),
+        let (address, left) = match &seen.health {
+            HealthCheck::Uptime(enough) => (None, enough.saturating_sub(up_for(seen))),
+            _ => (seen.at, Duration::ZERO),
         };
-        if passed {
-            let address = seen.at.filter(|_| !matches!(seen.health, HealthCheck::Uptime(_)));
+        if left.is_zero() {
             self.ready = Some((run, address));
-            self.asked = None;
-        } else if may_ask && self.asked.as_ref().is_none_or(|(asked, _)| *asked != run) {
-            let (check, addresses) = (seen.health.clone(), seen.at.into_iter().collect::<Vec<_>>());
-            self.asked = Some((run, Box::pin(async move { health::ready(&check, &addresses, up_for).await })));
+        } else {
+            self.due = Some(Instant::now() + left);
         }
     }
 
@@ -241,7 +234,7 @@ impl Replica {
         if let Err(error) = disk::remove_file(&self.shared.position(&self.told.name)) {
             tracing::warn!(instance.name = self.told.name, "{error}");
         }
-        if self.told.last_exit.as_ref().is_some_and(|exit| exit.code == 137)
+        if self.told.last_exit.as_ref().is_some_and(|exit| exit.code == 137 && exit.reason != ExitReason::Lost)
             && self.told.state == InstanceState::Stopping
         {
             let label = format!("{}.{}", self.told.workload.process, self.told.index);
@@ -251,13 +244,15 @@ impl Replica {
     }
 }
 
-async fn is_ready(asked: &mut Option<(String, Readiness)>) -> (String, Option<SocketAddr>) {
-    match asked {
-        Some((run, readiness)) => {
-            let found = (readiness.await, run.clone());
-            *asked = None;
-            (found.1, found.0)
-        }
+fn up_for(seen: &Seen) -> Duration {
+    let begun = seen.instance.started_at.unwrap_or_else(Timestamp::now);
+    Timestamp::now().duration_since(begun).try_into().unwrap_or_default()
+}
+
+/// Never, if nothing is due.
+async fn reached(due: Option<Instant>) {
+    match due {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
