@@ -15,6 +15,10 @@ use crate::server::runtime::erlang::NODE_PORT;
 const CANNOT_RUN: i32 = 126;
 /// What the init writes for why it ended its program.
 const TIMED_OUT: &str = "TimedOut";
+/// What a node says of a container that it does not find any more and of whose end it has not heard,
+const UNKNOWN: &str = "ContainerStatusUnknown";
+/// and of one that it has not made, or not any more.
+const NOT_THERE: &str = "ContainerCreating";
 /// Reasons of a container that waits, after which nothing will come of it by itself.
 const HOPELESS: &[&str] = &[
     "CreateContainerConfigError",
@@ -80,20 +84,24 @@ pub(super) fn observe(pod: &Pod) -> Option<Seen> {
     let stopping = pod.metadata.deletion_timestamp.is_some();
     let failed = status.and_then(|status| status.phase.as_deref()) == Some("Failed");
     let cannot_start = state.and_then(hopeless);
-    let waits_to_restart = state.and_then(|s| s.waiting.as_ref()?.reason.as_deref()) == Some("CrashLoopBackOff");
+    let waits_for = state.and_then(|state| state.waiting.as_ref()?.reason.as_deref());
     let state = match () {
         () if stopping => InstanceState::Stopping,
         () if !service && (ended.is_some() || failed) => InstanceState::Ended,
-        () if ended.is_some() || waits_to_restart || cannot_start.is_some() => InstanceState::Crashed,
+        () if ended.is_some() || waits_for == Some("CrashLoopBackOff") || cannot_start.is_some() => {
+            InstanceState::Crashed
+        }
         () => InstanceState::Starting,
     };
     let created = pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let last_exit = match (ended.or(before).map(exit), &cannot_start) {
+    let last_exit = match (ended.or(before).map(|one| exit(one, created)), &cannot_start) {
         (None, Some(_)) => Some(Exit { code: CANNOT_RUN, reason: ExitReason::Error, at: created }),
         (None, None) if failed => Some(Exit { code: 137, reason: ExitReason::Lost, at: created }),
         (exit, _) => exit,
     };
     let ip: Option<IpAddr> = status.and_then(|status| status.pod_ip.as_deref()?.parse().ok());
+    // A node may clear up what has ended before it looks how it did. What has run and is not there will not be made again.
+    let vanished = stopping && before.is_some() && waits_for == Some(NOT_THERE);
     let instance = Instance {
         name: pod.metadata.name.clone()?,
         workload: id,
@@ -120,7 +128,7 @@ pub(super) fn observe(pod: &Pod) -> Option<Seen> {
         ready: container.is_some_and(|one| one.ready),
         is_lost: is_lost(pod),
         cannot_start,
-        is_over: ended.is_some() && (stopping || !service),
+        is_over: vanished || ended.is_some() && (stopping || !service),
         is_spent: service && failed && !stopping,
         instance,
     })
@@ -150,14 +158,15 @@ pub(super) fn hopeless(state: &ContainerState) -> Option<String> {
     Some(if message.is_empty() { reason.to_owned() } else { format!("{message} ({reason})") })
 }
 
-fn exit(ended: &ContainerStateTerminated) -> Exit {
+fn exit(ended: &ContainerStateTerminated, created: Timestamp) -> Exit {
     let reason = match ended.reason.as_deref() {
         _ if ended.message.as_deref().map(str::trim) == Some(TIMED_OUT) => ExitReason::TimedOut,
         _ if ended.exit_code == 0 => ExitReason::Completed,
         Some("OOMKilled") => ExitReason::OOMKilled,
+        Some(UNKNOWN) => ExitReason::Lost,
         _ => ExitReason::Error,
     };
-    let at = ended.finished_at.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let at = ended.finished_at.as_ref().map_or(created, |time| time.0);
     Exit { code: ended.exit_code, reason, at }
 }
 
@@ -229,6 +238,23 @@ mod tests {
             container(ended(0, "Completed"))(pod);
         });
         assert!(gone.is_over);
+        let waits = |before: Option<Value>| {
+            seen(|pod| {
+                pod["metadata"]["deletionTimestamp"] = "2026-11-26T01:10:00Z".into();
+                container(json!({"waiting": {"reason": "ContainerCreating"}}))(pod);
+                if let Some(before) = before {
+                    pod["status"]["containerStatuses"][0]["lastState"] = before;
+                }
+            })
+        };
+        assert!(!waits(None).is_over, "it may be under way");
+        let vanished = json!({"terminated": {
+            "exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": null, "finishedAt": null,
+            "message": "The container could not be located when the pod was deleted.",
+        }});
+        let vanished = waits(Some(vanished));
+        assert!(vanished.is_over && vanished.is_gone());
+        assert_eq!(end(&vanished), Some((137, ExitReason::Lost)));
     }
 
     #[test]
