@@ -3,6 +3,7 @@
 mod builds;
 mod ingress;
 mod nodes;
+mod stats;
 
 use std::path::Path;
 use std::time::Duration;

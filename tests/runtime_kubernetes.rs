@@ -74,10 +74,7 @@ impl Stage for OnKubernetes {
     }
 
     fn without() -> &'static [(&'static str, &'static str)] {
-        &[
-            ("any_address_of_the_port_counts", "a pod is reached by its own address, not by its loopback"),
-            ("what_it_takes_is_told", "the cluster has metrics of its own"),
-        ]
+        &[("any_address_of_the_port_counts", "a pod is reached by its own address, not by its loopback")]
     }
 
     async fn begin() -> Self {

@@ -75,6 +75,7 @@ const ADDRESSES: &[(&str, &[&str])] = &[
     ("object_store", &["server::slugs"]),
     ("kube", &["server::runtime"]),
     ("k8s_openapi", &["server::runtime"]),
+    ("kube_quantity", &["server::runtime"]),
     ("rcgen", &["server::cluster", "server::tls"]),
     ("argon2", &["server::actions"]),
     ("totp_rs", &["server::actions"]),

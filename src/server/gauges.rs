@@ -1,7 +1,6 @@
 //! How much memory and processor time each app takes, minute by minute, for the last hours; and now, for who asks.
 //!
-//! Kept in memory and bounded: a server that starts has not looked yet. Of what runs where nobody tells (on Kubernetes the
-//! cluster's own metrics do), there are no samples.
+//! Kept in memory and bounded: a server that starts has not looked yet. Of what runs where nobody tells, there are no samples.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::domain::{AppName, Instance, InstanceState};
-use super::runtime::{Load, Runtime, RuntimeError};
+use super::runtime::{Cpu, Load, Runtime, RuntimeError};
 
 /// How often all apps are looked at.
 const EVERY: Duration = Duration::from_secs(60);
@@ -32,7 +31,8 @@ pub struct Sample {
     pub at: Timestamp,
     /// Bytes, without the page cache that can be given back at once.
     pub memory: u64,
-    /// Thousandths of a core, since the sample before. `None` of replicas that are seen for the first time.
+    /// Thousandths of a core, since the sample before. `None` of replicas that are seen for the first time, where only the
+    /// time is known that they have used.
     pub cpu_milli: Option<u32>,
 }
 
@@ -117,10 +117,15 @@ impl Seen {
             let Some(load) = load else { continue };
             let sum = sums.entry(one.workload.app).or_insert(Sample { at, memory: 0, cpu_milli: None });
             sum.memory += load.memory;
-            let Some(cpu) = load.cpu else { continue };
-            if let Some((then, before)) = self.before.insert(one.name, (now, cpu))
-                && let Some(milli) = rate(now.saturating_sub(then), cpu.saturating_sub(before))
-            {
+            let milli = match load.cpu {
+                Some(Cpu::Milli(milli)) => Some(milli),
+                Some(Cpu::Time(used)) => self
+                    .before
+                    .insert(one.name, (now, used))
+                    .and_then(|(then, before)| rate(now.saturating_sub(then), used.saturating_sub(before))),
+                None => None,
+            };
+            if let Some(milli) = milli {
                 sum.cpu_milli = Some(sum.cpu_milli.unwrap_or(0).saturating_add(milli));
             }
         }

@@ -7,6 +7,7 @@ pub mod docker;
 pub mod dockerd;
 pub mod guests;
 mod http;
+pub mod metrics;
 mod official;
 pub mod parts;
 mod passage;

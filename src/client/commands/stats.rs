@@ -31,9 +31,7 @@ pub async fn show(client: &Client, args: Show) -> Result<(), Error> {
     client.output.result(&answer.data, || {
         let stats: Stats = answer.read(&api)?;
         if stats.mem.is_empty() {
-            client
-                .output
-                .hint(format!("nothing of {name} runs, or it runs where the cluster's own metrics tell of it"));
+            client.output.hint(format!("nothing of {name} runs, or nobody can tell what it takes"));
             return Ok(String::new());
         }
         let memory = row("memory", "MiB", stats.mem.iter().map(|(_, amount)| *amount));

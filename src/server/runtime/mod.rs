@@ -91,8 +91,17 @@ pub trait Runtime: Send + Sync + 'static {
 pub struct Load {
     /// Bytes, without the page cache that can be given back at once.
     pub memory: u64,
-    /// Processor time since it began; `None` where it is not counted.
-    pub cpu: Option<Duration>,
+    /// `None` where it is not counted.
+    pub cpu: Option<Cpu>,
+}
+
+/// What an instance takes of the processors, as whoever counts it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cpu {
+    /// The time that it has used since it began.
+    Time(Duration),
+    /// Thousandths of a core, lately.
+    Milli(u32),
 }
 
 /// Where a runtime gets slugs from.

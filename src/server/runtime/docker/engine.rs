@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use super::spec::{ADDRESS, APP, SERVER};
 use crate::server::docker::{Daemon, DockerError, NewNetwork};
 use crate::server::domain::{Exit, ExitReason};
-use crate::server::runtime::{Load, RuntimeError};
+use crate::server::runtime::{Cpu, Load, RuntimeError};
 
 /// One address, and what a bridge needs beside it.
 const MEETING_PREFIX: u8 = 30;
@@ -219,7 +219,7 @@ fn load(stats: &ContainerStatsResponse) -> Option<Load> {
     let cache = ["total_inactive_file", "inactive_file"].iter().find_map(|name| fields?.get(*name)).copied();
     let cpu = stats.cpu_stats.as_ref().and_then(|stats| stats.cpu_usage.as_ref()?.total_usage);
     let memory = memory.usage?.saturating_sub(cache.unwrap_or(0));
-    Some(Load { memory, cpu: cpu.map(Duration::from_nanos) })
+    Some(Load { memory, cpu: cpu.map(|nanos| Cpu::Time(Duration::from_nanos(nanos))) })
 }
 
 fn exit(state: &ContainerState) -> Exit {

@@ -35,6 +35,8 @@ const SIZE: &str = "GIGALIXIR_TERMINAL_SIZE";
 const PLATFORM: &str = "/opt/gigalixir";
 const HANGUP: i32 = 1;
 const KILL: i32 = 9;
+/// Of what a program says that is only asked.
+const LONGEST_ANSWER: u64 = 64 * 1024;
 /// For a signal to be sent.
 const SIGNAL: Duration = Duration::from_secs(20);
 
@@ -139,6 +141,17 @@ fn argv(command: &Command, mark: &str) -> Vec<String> {
     env.chain(program).chain(command.argv.iter().cloned()).collect()
 }
 
+/// What a program in a pod says that is given nothing and soon ends, whichever way.
+pub(super) async fn said<const N: usize>(pods: &Api<Pod>, name: &str, argv: [&str; N]) -> Result<String, RuntimeError> {
+    let wish = AttachParams { container: Some(CONTAINER.to_owned()), stderr: false, ..AttachParams::default() };
+    let mut process = attach(pods, name, argv, &wish).await?;
+    let output = process.stdout().ok_or_else(|| RuntimeError::NotRunning(name.to_owned()))?;
+    let mut said = String::new();
+    let failed = |source| RuntimeError::Io { context: format!("hearing a program in {name}"), source };
+    output.take(LONGEST_ANSWER).read_to_string(&mut said).await.map_err(failed)?;
+    Ok(said)
+}
+
 async fn start(pods: &Api<Pod>, name: &str, argv: Vec<String>, tty: bool) -> Result<AttachedProcess, RuntimeError> {
     let wish = AttachParams {
         container: Some(CONTAINER.to_owned()),
@@ -151,7 +164,16 @@ async fn start(pods: &Api<Pod>, name: &str, argv: Vec<String>, tty: bool) -> Res
         max_stdout_buf_size: Some(FRAME),
         max_stderr_buf_size: Some(FRAME),
     };
-    pods.exec(name, argv, &wish).await.map_err(|error| {
+    attach(pods, name, argv, &wish).await
+}
+
+async fn attach(
+    pods: &Api<Pod>,
+    name: &str,
+    argv: impl IntoIterator<Item = impl Into<String>> + std::fmt::Debug,
+    wish: &AttachParams,
+) -> Result<AttachedProcess, RuntimeError> {
+    pods.exec(name, argv, wish).await.map_err(|error| {
         if is_gone(&error) {
             return RuntimeError::NotRunning(name.to_owned());
         }

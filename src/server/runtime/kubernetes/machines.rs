@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Api;
 use kube::api::ListParams;
 
 use super::cluster::{Cluster, patiently};
+use super::quantity::{Quantities, cpu_milli, memory_bytes};
 use crate::server::domain::{Condition, Machine, Resources};
 use crate::server::runtime::RuntimeError;
 
@@ -68,34 +68,9 @@ fn condition(told: &NodeCondition) -> Condition {
     }
 }
 
-fn resources(told: Option<&BTreeMap<String, Quantity>>) -> Resources {
-    let thousandths = |name: &str| told.and_then(|told| thousandths(&told.get(name)?.0)).unwrap_or_default();
-    let whole = |thousandths: u128| u64::try_from(thousandths).unwrap_or(u64::MAX);
-    Resources { cpu_milli: whole(thousandths("cpu")), memory_bytes: whole(thousandths("memory") / 1000) }
-}
-
-/// A quantity as Kubernetes writes it (`1930m`, `2`, `24Gi`, `1.5`), in thousandths.
-fn thousandths(text: &str) -> Option<u128> {
-    const UNITS: &[(&str, u128)] = &[
-        ("Ki", 1 << 10),
-        ("Mi", 1 << 20),
-        ("Gi", 1 << 30),
-        ("Ti", 1 << 40),
-        ("Pi", 1 << 50),
-        ("k", 1_000),
-        ("M", 1_000_000),
-        ("G", 1_000_000_000),
-        ("T", 1_000_000_000_000),
-        ("P", 1_000_000_000_000_000),
-    ];
-    if let Some(number) = text.strip_suffix('m') {
-        return number.parse().ok();
-    }
-    let unit = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
-    let (number, factor) = unit.unwrap_or((text, 1));
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let part: u128 = format!("{part:0<3}").get(..3)?.parse().ok()?;
-    Some((whole.parse::<u128>().ok()? * 1000 + part) * factor)
+fn resources(told: Option<&Quantities>) -> Resources {
+    let (cpu_milli, memory_bytes) = (told.and_then(cpu_milli), told.and_then(memory_bytes));
+    Resources { cpu_milli: cpu_milli.unwrap_or_default(), memory_bytes: memory_bytes.unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -103,21 +78,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn quantities_are_read() {
-        for (text, wanted) in [
-            ("2", Some(2000)),
-            ("1930m", Some(1930)),
-            ("1.5", Some(1500)),
-            ("24Ki", Some(24 * 1024 * 1000)),
-            ("1G", Some(1_000_000_000_000)),
-            ("x", None),
-            ("", None),
-        ] {
-            assert_eq!(thousandths(text), wanted, "{text}");
-        }
-    }
 
     #[test]
     fn a_node_says_what_is_wrong_with_it() {

@@ -22,11 +22,13 @@ mod cluster;
 mod exec;
 mod generations;
 mod ingress;
+mod load;
 mod machines;
 mod names;
 mod notes;
 mod output;
 mod pods;
+mod quantity;
 mod reach;
 mod shared;
 mod spec;
@@ -57,15 +59,16 @@ use self::cluster::{Cluster, patiently};
 use self::generations::Generations;
 use self::ingress::Ingresses;
 pub use self::ingress::{IngressHost, IngressHosts};
+use self::load::Loads;
 use self::notes::Notes;
 use self::shared::Shared;
 use self::spec::Scripts;
 pub use self::spec::Wish as BuildWish;
 use super::files as disk;
+use super::images::Images;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Lines, Runtime, RuntimeError, SlugAddresses, relay};
-use super::images::Images;
+use super::{InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugAddresses, relay};
 use crate::server::domain::{Instance, InstanceState, Machine, Stack, Workload, WorkloadId};
 
 /// For the pods of a large cluster to be listed.
@@ -110,6 +113,7 @@ pub struct Kubernetes {
     shared: Arc<Shared>,
     apps: Arc<Apps>,
     generations: Generations,
+    loads: Loads,
     watching: JoinHandle<()>,
     ingress: Option<IngressConfig>,
 }
@@ -148,7 +152,8 @@ impl Kubernetes {
         let apps = Arc::new(Apps::new(shared.clone(), config.namespace_prefix, config.visitors, config.registries));
         apps.sweep().await;
         let generations = Generations::new(shared.clone(), apps.clone(), config.grace);
-        Ok(Arc::new(Self { shared, apps, generations, watching, ingress: config.ingress }))
+        let loads = Loads::new(shared.clone());
+        Ok(Arc::new(Self { shared, apps, generations, loads, watching, ingress: config.ingress }))
     }
 
     /// Whether a cluster was named, or this runs in one.
@@ -240,6 +245,14 @@ impl Runtime for Kubernetes {
         }
         let session = exec::exec(self.pods(&one), instance, relay::command(port)).await?;
         relay::connection(session, instance, port).await
+    }
+
+    async fn load(&self, instance: &str) -> Result<Option<Load>, RuntimeError> {
+        let one = self.shared.roster.running(instance)?;
+        if one.started_at.is_none() || one.state == InstanceState::Ended {
+            return Err(RuntimeError::NotRunning(instance.to_owned()));
+        }
+        self.loads.of(&self.pods(&one), instance).await
     }
 
     async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {

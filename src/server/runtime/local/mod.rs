@@ -46,7 +46,7 @@ use super::directory::Directory;
 use super::generations::Generations;
 use super::roster::Roster;
 use super::session::{Command, Session, Stream};
-use super::{InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource, machine};
+use super::{Cpu, InstanceEvent, Lines, Load, Runtime, RuntimeError, SlugSource, machine};
 use crate::server::confine::bubblewrap::Bubblewrap;
 use crate::server::confine::cgroup::{Cgroup, Cgroups};
 use crate::server::domain::{Instance, Machine, Workload, WorkloadId};
@@ -228,7 +228,7 @@ impl Runtime for Local {
         let failed = |source| RuntimeError::Io { context: format!("reading {}", spec.display()), source };
         let spec: folder::Spec = folder::read_json(&spec).map_err(failed)?;
         let group = Cgroup::at(spec.cgroup);
-        Ok(group.memory_bytes().map(|memory| Load { memory, cpu: group.cpu_time() }))
+        Ok(group.memory_bytes().map(|memory| Load { memory, cpu: group.cpu_time().map(Cpu::Time) }))
     }
 
     async fn machines(&self) -> Result<Vec<Machine>, RuntimeError> {
