@@ -101,7 +101,7 @@ fn what_replicas_take_is_counted_by_their_control_groups() {
     assert!(memory > 40 && memory.abs_diff(kernel) < 16, "{memory} MiB, {kernel} by the kernel");
     let shown = world.ada.run_in(&world.project, &["ps:stats"]).ok();
     assert!(shown.contains("MiB") && shown.contains("millicores"), "{shown}");
-    // One that cannot run is asked nothing, and is no failure of the others.
+    // One that does not run yet is no failure of the others; when it does, it counts.
     world.ada.run_in(&world.project, &["ps:scale", "web=2"]).ok();
     wait_until("both are counted", LONG, || world.samples().last().is_some_and(|(_, now, _)| *now > memory * 3 / 2));
     assert!(!world.platform.server.log().contains("could not be looked at"), "{}", world.platform.server.log());
