@@ -32,10 +32,11 @@ impl Outbox {
         loop {
             let before = self.bytes.len();
             match answer::read(&all[start..], head_only, &mut self.bytes) {
-                Head::Partial => return Ok(None),
+                // What is said in between counts: an app could say it for ever.
+                Head::Partial if all.len() < answer::LONGEST => return Ok(None),
                 // What the app says in between is not passed on.
                 Head::Informational(length) => start += length,
-                Head::Nonsense => {
+                Head::Partial | Head::Nonsense => {
                     self.bytes.truncate(before);
                     return Err(io::ErrorKind::InvalidData.into());
                 }

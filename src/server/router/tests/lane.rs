@@ -154,3 +154,18 @@ async fn large_answers_pass_whole_and_slow_apps_are_given_up() {
     let page = read_until(&mut client, "Request id").await;
     assert!(page.starts_with("HTTP/1.1 504"), "{page}");
 }
+
+#[tokio::test]
+async fn an_app_that_never_comes_to_its_answer_is_given_up() {
+    let backend = raw_app("endless", |mut stream| async move {
+        let words = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(100);
+        // Until the router hangs up.
+        while stream.write_all(&words).await.is_ok() {}
+    })
+    .await;
+    let stage = Stage::serving(&[backend]).await;
+    let mut client = stage.connect().await;
+    client.write_all(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").await.unwrap();
+    let page = read_until(&mut client, "Request id").await;
+    assert!(page.starts_with("HTTP/1.1 502"), "{page}");
+}
