@@ -21,6 +21,8 @@ const NARROW: u32 = 1024;
 const MUCH: usize = 4 << 20;
 /// How long one packet through a narrow window takes at most.
 const BREATH: Duration = Duration::from_millis(20);
+/// What a packet costs beside its bytes while it waits, be it ever so short.
+const PACKET: usize = 128;
 
 /// What is waiting in all inboxes of a connection.
 #[derive(Debug, Default)]
@@ -51,7 +53,7 @@ pub(super) fn inbox(backlog: &Arc<Backlog>) -> (Inlet, Outlet) {
 }
 
 impl Backlog {
-    /// Bytes waiting.
+    /// Bytes that what waits takes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -73,11 +75,12 @@ impl Backlog {
         }
     }
 
-    fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    fn add(&self, packet: &[u8]) {
+        self.bytes.fetch_add(packet.len() + PACKET, Ordering::Relaxed);
     }
 
-    fn take(&self, bytes: usize) {
+    fn take(&self, packet: &[u8]) {
+        let bytes = packet.len() + PACKET;
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if before > MUCH && before - bytes <= MUCH {
             self.less.notify_waiters();
@@ -88,9 +91,9 @@ impl Backlog {
 impl Inlet {
     /// Queues what has arrived, unless nobody will ever read it.
     pub(super) fn push(&self, data: &[u8]) {
-        self.backlog.add(data.len());
+        self.backlog.add(data);
         if self.queue.send(Bytes::copy_from_slice(data)).is_err() {
-            self.backlog.take(data.len());
+            self.backlog.take(data);
         }
     }
 }
@@ -99,7 +102,7 @@ impl Outlet {
     /// The next of it; `None` at the end of input.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         let data = self.queue.recv().await?;
-        self.backlog.take(data.len());
+        self.backlog.take(&data);
         Some(data)
     }
 }
@@ -108,7 +111,7 @@ impl Drop for Outlet {
     fn drop(&mut self) {
         self.queue.close();
         while let Ok(data) = self.queue.try_recv() {
-            self.backlog.take(data.len());
+            self.backlog.take(&data);
         }
     }
 }
@@ -125,15 +128,28 @@ mod tests {
         inlet.push(b"one");
         inlet.push(b"two!");
         other.push(b"three");
-        assert_eq!(backlog.bytes(), 12);
+        assert_eq!(backlog.bytes(), 12 + 3 * PACKET);
         assert_eq!(outlet.next().await.as_deref(), Some(&b"one"[..]));
         drop(forgotten);
-        assert_eq!(backlog.bytes(), 4);
+        assert_eq!(backlog.bytes(), 4 + PACKET);
         other.push(b"nobody reads this");
-        assert_eq!(backlog.bytes(), 4);
+        assert_eq!(backlog.bytes(), 4 + PACKET);
         drop(inlet);
         assert_eq!(outlet.next().await.as_deref(), Some(&b"two!"[..]));
         assert_eq!((outlet.next().await, backlog.bytes()), (None, 0));
+    }
+
+    /// They take nothing from a window, so nothing but this would hold them back.
+    #[tokio::test]
+    async fn packets_without_a_byte_count_too() {
+        let backlog = Arc::new(Backlog::default());
+        let (inlet, mut outlet) = inbox(&backlog);
+        for _ in 0..MUCH / PACKET + 1 {
+            inlet.push(b"");
+        }
+        assert_eq!(backlog.window(), NARROW);
+        outlet.next().await;
+        assert_eq!(backlog.window(), WIDE);
     }
 
     #[tokio::test]
@@ -145,7 +161,7 @@ mod tests {
             backlog.breathe(length).await;
             start.elapsed()
         };
-        inlet.push(&vec![0; MUCH]);
+        inlet.push(&vec![0; MUCH - PACKET]);
         assert_eq!(backlog.window(), WIDE);
         inlet.push(b"x");
         assert_eq!(backlog.window(), NARROW);
