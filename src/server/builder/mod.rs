@@ -39,6 +39,7 @@ pub use sandbox::{
     Bound, Bounds, BubblewrapSandbox, BuildCluster, BuildPod, DockerBuilds, DockerSandbox, Ending, Fate, Folder, Job,
     KubernetesSandbox, PodProgram, Sandbox, StackImages,
 };
+pub use tree::read_bytes;
 
 use self::archive::Sizes;
 use self::buildpacks::PackRef;

@@ -7,12 +7,21 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
-/// The text of the file `name` below `root`, or `None` when there is none. Links resolve as they would for a process
+/// The text of the file `name` below `root`, or `None` when there is none: as [`read_bytes`].
+///
+/// # Errors
+/// Those, and when it is not UTF-8.
+pub(super) fn read(root: &Path, name: &str, max: u64) -> io::Result<Option<String>> {
+    let text = read_bytes(root, name, max)?.map(String::from_utf8).transpose();
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))
+}
+
+/// What is in the file `name` below `root`, or `None` when there is none. Links resolve as they would for a process
 /// whose root folder is `root`.
 ///
 /// # Errors
-/// When it is no regular file, has more than `max` bytes or is not UTF-8.
-pub(super) fn read(root: &Path, name: &str, max: u64) -> io::Result<Option<String>> {
+/// When it is no regular file or has more than `max` bytes.
+pub fn read_bytes(root: &Path, name: &str, max: u64) -> io::Result<Option<Vec<u8>>> {
     let folder = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // Without NONBLOCK, opening a pipe would wait for its writer.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -25,11 +34,11 @@ pub(super) fn read(root: &Path, name: &str, max: u64) -> io::Result<Option<Strin
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut text = String::new();
-    if file.take(max + 1).read_to_string(&mut text)? as u64 > max {
+    let mut bytes = Vec::new();
+    if file.take(max + 1).read_to_end(&mut bytes)? as u64 > max {
         return Err(io::Error::other(format!("larger than {max} bytes")));
     }
-    Ok(Some(text))
+    Ok(Some(bytes))
 }
 
 /// The names at the top of `root`, sorted; those that are not UTF-8 are left out.

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::server::beam::Term;
-use crate::server::builder::{Bounds, Ending, Folder, Job, Sandbox};
+use crate::server::builder::{Bounds, Ending, Folder, Job, Sandbox, read_bytes};
 use crate::server::domain::{Stack, UpgradePlan};
 use crate::server::progress::Progress;
 use crate::server::runtime::RuntimeError;
@@ -27,6 +27,8 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// A plan is read from files; this is for a machine that is busy.
 const TIME: Duration = Duration::from_mins(3);
 const OUTPUT: u64 = 1 << 20;
+/// Bytes of a plan; that of a thousand changed modules has a fifth of them.
+const LARGEST: u64 = 1 << 20;
 
 /// Compares releases. Cheap to clone.
 #[derive(Clone)]
@@ -107,11 +109,7 @@ impl Planner {
                 return Err(PlanError::Failed(if said.is_empty() { format!("code {code}") } else { said }));
             }
         }
-        let bytes = tokio::fs::read(result.join("plan")).await?;
-        let answer = Term::decode(&bytes).map_err(|error| PlanError::Failed(error.to_string()))?;
-        let plan = serde_json::from_value(answer.to_json()).map_err(|error| PlanError::Failed(error.to_string()));
-        tokio::task::spawn_blocking(move || drop(workspace));
-        plan
+        tokio::task::spawn_blocking(move || read(workspace.path())).await.map_err(io::Error::other)?
     }
 
     fn job(&self, stack: &Stack, workspace: &Path, (old, new): (&Path, &Path), own: &str) -> Job {
@@ -141,6 +139,16 @@ impl Planner {
             bounds: Bounds { time: TIME, output_bytes: OUTPUT, ..Bounds::default() },
         }
     }
+}
+
+/// The plan below a workspace. The new release's own Erlang has run there, which its author may have replaced: what lies
+/// in the plan's place can be anything.
+fn read(workspace: &Path) -> Result<UpgradePlan, PlanError> {
+    let failed = |error: &dyn std::fmt::Display| PlanError::Failed(error.to_string());
+    let bytes = read_bytes(&workspace.join("result"), "plan", LARGEST).map_err(|error| failed(&error))?;
+    let bytes = bytes.ok_or_else(|| failed(&"there is no plan"))?;
+    let answer = Term::decode(&bytes).map_err(|error| failed(&error))?;
+    serde_json::from_value(answer.to_json()).map_err(|error| failed(&error))
 }
 
 /// The last of what a job says.

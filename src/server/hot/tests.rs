@@ -1,9 +1,11 @@
 //! Plans of real mix releases: what can be done, and every refusal.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::*;
 use crate::server::builder::BubblewrapSandbox;
@@ -389,6 +391,36 @@ async fn what_is_no_release_is_said() {
     let said =
         planner.plan(&stack(), (&one.archive(), &Made(two).archive()), "tally", &Progress::silent()).await.unwrap_err();
     assert!(said.to_string().contains("the new code is no mix release"), "{said}");
+}
+
+/// The comparison is run by the new release's own Erlang, which is what its author put there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_is_hostile_leads_the_planner_nowhere() {
+    let outside = tempfile::tempdir().unwrap();
+    let planner = Planner::open(outside.path().join("planner"), Arc::new(BubblewrapSandbox::new(None))).unwrap();
+    let release = |program: &str| {
+        let made = Made(tempfile::tempdir().unwrap());
+        made.write("releases/start_erl.data", "15.0 0.1.0");
+        made.write("erts-15.0/bin/erl", &format!("#!/bin/sh\n{program}\n"));
+        let erl = made.root().join("erts-15.0/bin/erl");
+        fs::set_permissions(erl, fs::Permissions::from_mode(0o755)).unwrap();
+        made
+    };
+    for program in [
+        "ln -s /dev/zero /tmp/result/plan",
+        "mkfifo /tmp/result/plan",
+        "truncate -s 200M /tmp/result/plan",
+        "mkdir /tmp/result/plan",
+        "exit 0",
+    ] {
+        let hostile = release(program);
+        let archives = (hostile.archive(), hostile.archive());
+        let (stack, silent) = (stack(), Progress::silent());
+        let planned = planner.plan(&stack, (&archives.0, &archives.1), "x", &silent);
+        let refused = tokio::time::timeout(Duration::from_secs(20), planned).await.expect("it does not hang");
+        let refused = refused.expect_err("that is no plan").to_string();
+        assert!(refused.starts_with("the two releases cannot be compared: "), "{program}: {refused}");
+    }
 }
 
 /// What needs no comparison is refused without one: here there is nothing that could be compared.
