@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use futures_util::TryStreamExt;
 
 use crate::server::domain::{AppName, Email};
-use crate::server::receiver::{ByteStream, Deploys, Receiver, Rejected, Visit};
+use crate::server::receiver::{ByteStream, Deploys, Receiver, Rejected, Still, Visit};
 
 /// Who may read and push what; implemented over accounts and apps.
 #[async_trait]
@@ -78,6 +78,16 @@ impl Door {
             response
         })
     }
+
+    /// Whether the request would be admitted again.
+    fn still(&self, headers: &HeaderMap, app: &AppName, write: bool) -> Still {
+        let (admits, app) = (Arc::clone(&self.admits), app.clone());
+        let authorization = headers.get(header::AUTHORIZATION).cloned();
+        Box::pin(async move {
+            let admitted = admits.admit(authorization.as_ref(), app.as_str(), write).await;
+            admitted.map(drop).map_err(|refusal| refusal.message)
+        })
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -119,7 +129,8 @@ async fn receive_pack(State(door): State<Door>, Path(repository): Path<String>, 
     let asks = |name| parts.headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
     let (clean, hot, or_restart) = (asks("gigalixir-clean"), asks("gigalixir-hot"), asks("gigalixir-or-restart"));
     let visit = Visit { app: app.clone(), by, clean, hot, or_restart };
-    match door.receiver.push(visit, bytes(body), is_gzip(&parts.headers), door.deploys).await {
+    let still = door.still(&parts.headers, &app, true);
+    match door.receiver.push(visit, bytes(body), is_gzip(&parts.headers), door.deploys, still).await {
         Ok(stream) => answer("application/x-git-receive-pack-result", Body::from_stream(stream)),
         Err(error) => failed(&app, &error),
     }
@@ -131,7 +142,8 @@ async fn upload_pack(State(door): State<Door>, Path(repository): Path<String>, r
         Ok(admitted) => admitted,
         Err(refused) => return refused,
     };
-    match door.receiver.fetch(&app, bytes(body), is_gzip(&parts.headers)).await {
+    let still = door.still(&parts.headers, &app, false);
+    match door.receiver.fetch(&app, bytes(body), is_gzip(&parts.headers), still).await {
         Ok(stream) => answer("application/x-git-upload-pack-result", Body::from_stream(stream)),
         Err(error) => failed(&app, &error),
     }

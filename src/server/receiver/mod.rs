@@ -41,6 +41,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::sync::{RwLock, Semaphore};
 use url::Url;
@@ -110,6 +111,10 @@ impl Default for Limits {
 
 /// The bytes of an HTTP body, either way.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// Whether somebody still may do what they were let in for; the error is a sentence for them. Asked when their request
+/// has come to its end, which can be long after it began: by then the app's name may be another's.
+pub type Still = BoxFuture<'static, Result<(), String>>;
 
 /// All repositories, and the order in which they may be worked on.
 #[derive(Debug)]
@@ -194,9 +199,15 @@ impl Receiver {
     }
 
     /// Answers `POST git-upload-pack`.
-    pub async fn fetch(&self, app: &AppName, body: ByteStream, gzip: bool) -> Result<ByteStream, Rejected> {
+    pub async fn fetch(
+        &self,
+        app: &AppName,
+        body: ByteStream,
+        gzip: bool,
+        still: Still,
+    ) -> Result<ByteStream, Rejected> {
         self.create(app).await?;
-        upload_pack::answer(self.path(app), self.room(app), body, gzip).await
+        upload_pack::answer(self.path(app), self.room(app), body, gzip, still).await
     }
 
     /// Answers `POST git-receive-pack`. Returns when the request's body is wholly read (a proxy in front may stop
@@ -208,9 +219,10 @@ impl Receiver {
         body: ByteStream,
         gzip: bool,
         deploys: Arc<dyn Deploys>,
+        still: Still,
     ) -> Result<ByteStream, Rejected> {
         self.create(&visit.app).await?;
-        push::answer(Arc::clone(self), visit, body, gzip, deploys).await
+        push::answer(Arc::clone(self), visit, body, gzip, deploys, still).await
     }
 
     fn path(&self, app: &AppName) -> PathBuf {

@@ -12,7 +12,7 @@ use super::intake::{Intake, Unreadable};
 use super::interrupt::Interrupt;
 use super::protocol::{Command, Request};
 use super::report::Report;
-use super::{ByteStream, Deploys, Receiver, Room, answer, blocking, checkout, refs, repack, repository};
+use super::{ByteStream, Deploys, Receiver, Room, Still, answer, blocking, checkout, refs, repack, repository};
 use crate::server::domain::{AppName, Email, Push};
 use crate::server::progress::Progress;
 use crate::server::steps;
@@ -39,6 +39,7 @@ pub(super) async fn answer(
     body: ByteStream,
     gzip: bool,
     deploys: Arc<dyn Deploys>,
+    still: Still,
 ) -> Result<ByteStream, Rejected> {
     let mut body = Body::new(body, gzip, receiver.limits.pack_bytes);
     let request = match body.request(receiver.limits.commands).await {
@@ -59,7 +60,7 @@ pub(super) async fn answer(
     let session = Session { receiver, visit, deploys, progress, request };
     tokio::spawn(async move {
         // A client that has gone needs no report.
-        let _ = tell.send(session.run(body).await);
+        let _ = tell.send(session.run(body, still).await);
     });
     read.cancelled().await;
     Ok(answer::stream(capabilities, listener, report))
@@ -74,9 +75,9 @@ struct Session {
 }
 
 impl Session {
-    async fn run(self, body: Body) -> Report {
+    async fn run(self, body: Body, still: Still) -> Report {
         let room = self.receiver.room(&self.visit.app);
-        let outcome = self.work(body, &room).await;
+        let outcome = self.work(body, &room, still).await;
         if outcome.is_ok() {
             repack::when_due(&self.receiver, &self.visit.app);
         }
@@ -87,12 +88,14 @@ impl Session {
     }
 
     /// The report, or why nothing of the push could be looked at.
-    async fn work(&self, body: Body, room: &Room) -> Result<Report, String> {
+    async fn work(&self, body: Body, room: &Room, still: Still) -> Result<Report, String> {
         let interrupt = Interrupt::on(self.progress.cancelled());
         let taken = Intake::take(&self.receiver, &self.visit.app, &self.request, body, interrupt).await;
         let (intake, against) = taken.map_err(|Unreadable(reason)| reason)?;
         steps::reached("push.received");
+        // Nobody can remove the app's repository, and so nobody its name, as long as this is held.
         let _turn = self.turn(room).await?;
+        still.await?;
         let verdicts = self.verdicts(against).await?;
         let mut outcomes: Vec<_> = verdicts
             .iter()

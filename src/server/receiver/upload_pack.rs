@@ -12,7 +12,7 @@ use super::body::Body;
 use super::error::{ReceiverError, Rejected};
 use super::protocol::{Head, Wrong};
 use super::sideband::{self, Band, DELIMITER, FLUSH, on_band};
-use super::{ByteStream, Room, blocking, fetch, ls_refs, pack_writer, repository};
+use super::{ByteStream, Room, Still, blocking, fetch, ls_refs, pack_writer, repository};
 
 /// A request, which lists at most what the client has.
 const REQUEST_BYTES: u64 = 16 << 20;
@@ -31,11 +31,13 @@ pub(super) async fn answer(
     room: Arc<Room>,
     body: ByteStream,
     gzip: bool,
+    still: Still,
 ) -> Result<ByteStream, Rejected> {
     let mut body = Body::new(body, gzip, REQUEST_BYTES);
     let command = read(&mut body).await;
     body.drain().await;
-    match command {
+    let allowed = still.await;
+    match allowed.and(command) {
         Ok(None) => Ok(futures_util::stream::empty().boxed()),
         Ok(Some(Command::LsRefs(request))) => Ok(whole(blocking(move || request.answer(&path)).await?)),
         Ok(Some(Command::Fetch(request))) => Ok(stream(path, room, request)),

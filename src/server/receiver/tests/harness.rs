@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -103,8 +104,12 @@ fn list(top: &Path, folder: &Path, seen: &mut Seen) {
     }
 }
 
-/// Lets `me@example.com:key` into every app whose name begins with `my`, and everybody read `my-public-…`.
-struct Guard;
+/// Lets `me@example.com:key` into every app whose name begins with `my`, and everybody read `my-public-…`; nobody once
+/// it is shut.
+#[derive(Default)]
+pub(super) struct Guard {
+    shut: AtomicBool,
+}
 
 #[async_trait]
 impl Admits for Guard {
@@ -116,7 +121,9 @@ impl Admits for Guard {
             return Err(refusal(StatusCode::UNAUTHORIZED, "who are you?"));
         }
         match AppName::parse(app) {
-            Ok(name) if app.starts_with("my") => Ok((name, Email::parse("me@example.com").unwrap())),
+            Ok(name) if app.starts_with("my") && !self.shut.load(Relaxed) => {
+                Ok((name, Email::parse("me@example.com").unwrap()))
+            }
             _ => Err(refusal(StatusCode::NOT_FOUND, "no such app")),
         }
     }
@@ -126,6 +133,7 @@ impl Admits for Guard {
 pub(super) struct House {
     pub(super) dir: tempfile::TempDir,
     pub(super) deploys: Arc<Recorder>,
+    pub(super) guard: Arc<Guard>,
     pub(super) port: u16,
 }
 
@@ -146,17 +154,24 @@ pub(super) async fn house_with(limits: Limits) -> House {
         pause: Mutex::default(),
         receiver: Arc::clone(&receiver),
     });
-    let door = Door { receiver: Arc::clone(&receiver), deploys: Arc::clone(&deploys) as _, admits: Arc::new(Guard) };
+    let guard = Arc::new(Guard::default());
+    let (receiver, admits) = (Arc::clone(&receiver), Arc::clone(&guard) as _);
+    let door = Door { receiver, deploys: Arc::clone(&deploys) as _, admits };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, git::routes::<()>(door)).await.unwrap() });
     std::fs::create_dir(dir.path().join("home")).unwrap();
-    House { dir, deploys, port }
+    House { dir, deploys, guard, port }
 }
 
 impl House {
     pub(super) fn url(&self, app: &str) -> String {
         format!("http://me%40example.com:key@127.0.0.1:{}/{app}.git", self.port)
+    }
+
+    /// From now on nobody is let in.
+    pub(super) fn shut(&self) {
+        self.guard.shut.store(true, Relaxed);
     }
 
     pub(super) fn act(&self, act: Act) {

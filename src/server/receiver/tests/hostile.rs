@@ -7,9 +7,13 @@ use crate::server::receiver::Limits;
 
 /// Begins a push of `length` bytes.
 fn begin(house: &House, length: usize, more: &str) -> TcpStream {
+    begin_at(house, "git-receive-pack", length, more)
+}
+
+fn begin_at(house: &House, service: &str, length: usize, more: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", house.port)).unwrap();
     let head = format!(
-        "POST /my-app.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Basic bWVAZXhhbXBsZS5jb206a2V5\r\n\
+        "POST /my-app.git/{service} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic bWVAZXhhbXBsZS5jb206a2V5\r\n\
          Connection: close\r\nContent-Length: {length}\r\n{more}\r\n",
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -146,4 +150,46 @@ async fn a_client_that_hangs_up_leaves_nothing() {
     drop(stream);
     house.until("the quarantine is gone", || house.leftovers("my-app").is_empty()).await;
     assert!(house.seen().is_empty());
+}
+
+/// A body can take its time, in which its sender loses their access, or the app its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_let_in_long_ago_is_looked_at_again() {
+    for slow_from in ["the commands", "the pack"] {
+        let house = house().await;
+        let work = house.working_copy("work", "my-app");
+        let commit = work.ok(&["rev-parse", "HEAD"]);
+        let body = [command(NULL, &commit, "refs/heads/master"), pack(&work)].concat();
+        let begun = if slow_from == "the commands" { 10 } else { body.len() - 10 };
+        let mut stream = begin(&house, body.len(), "");
+        stream.write_all(&body[..begun]).unwrap();
+        house.until("it is let in", || house.repository("my-app").exists()).await;
+        house.shut();
+        stream.write_all(&body[begun..]).unwrap();
+        let told = rest(stream);
+        assert!(told.contains("unpack no such app") && told.contains("ng refs/heads/master"), "{slow_from}: {told}");
+        assert!(house.seen().is_empty(), "{slow_from}");
+        house.until("nothing is left", || house.leftovers("my-app").is_empty()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_slowly_is_told_nothing_of_an_app_they_have_lost() {
+    let house = house().await;
+    let work = house.working_copy("work", "my-app");
+    work.ok(&["push", "gigalixir", "master"]);
+    let body = b"0014command=ls-refs\n00010000";
+    let ask = || begin_at(&house, "git-upload-pack", body.len(), "Git-Protocol: version=2\r\n");
+    let mut open = ask();
+    open.write_all(body).unwrap();
+    assert!(rest(open).contains("refs/heads/master"));
+    let mut slow = ask();
+    slow.write_all(&body[..10]).unwrap();
+    // It has been let in when the server reads on; until then it would be refused as all others are.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    house.shut();
+    slow.write_all(&body[10..]).unwrap();
+    let told = rest(slow);
+    assert!(told.starts_with("HTTP/1.1 200") && told.contains("ERR no such app"), "{told}");
+    assert!(!told.contains("refs/heads/master"), "{told}");
 }
