@@ -89,6 +89,7 @@ impl Store {
             Ok(())
         })
         .await
+        .inspect(|_| self.access_changed())
     }
 
     /// Sets a password's hash, if the present one still is `before`: of two changes at once only one wins.
@@ -130,4 +131,25 @@ pub(super) fn user(row: &Row<'_>) -> Result<User, StoreError> {
 
 fn seconds(since_1970: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_second(since_1970).map_err(|_| StoreError::Damaged("time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::store::testing;
+
+    #[tokio::test]
+    async fn who_stays_by_a_key_learns_of_its_end() {
+        let (store, _folder) = testing::open().await;
+        let user = testing::user(&store, "ada@example.com").await;
+        let key = |first: u8| NewKey { hash: [first; 32], expires_at: Timestamp::MAX };
+        store.add_key(user, key(1), 5).await.unwrap();
+        store.add_key(user, key(2), 5).await.unwrap();
+        let mut changes = store.access_changes();
+        store.remove_key(user, [1; 32]).await.unwrap();
+        assert!(changes.has_changed().unwrap(), "one is ended");
+        changes.mark_unchanged();
+        store.replace_keys(user, key(3)).await.unwrap();
+        assert!(changes.has_changed().unwrap(), "all are");
+    }
 }
