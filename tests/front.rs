@@ -1,8 +1,13 @@
 //! What visitors meet before an app, and who may decide it, from the terminal.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use crate::harness::{Person, Project, Server, get, wait_until};
+use crate::harness::{PASSWORD, Person, Project, Server, get, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_domain_and_maintenance_mode_reach_visitors_at_once_and_survive_a_restart() {
@@ -90,6 +95,64 @@ fn a_collaborator_deploys_and_a_viewer_looks() {
 
     ada.run(&["delete_permission", "hello", "ben@example.com"]).ok();
     let _ = ben.git(&project, &["ls-remote", "gigalixir"]).fails();
+}
+
+/// A log is told only as long as one may hear it.
+#[test]
+fn who_may_look_no_longer_hears_no_more_of_the_log() {
+    let server = Server::with_config("signups = \"open\"\n");
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::greeting(&ada, "hello", "one");
+    project.push(&ada);
+    let ben = Person::sign_up(&server, "ben@example.com");
+    ada.run_in(&project, &["access:add", "ben@example.com", "--role", "viewer"]).ok();
+    let (his, hers) = (Listener::to(&ben, "hello"), Listener::to(&ada, "hello"));
+    assert_eq!(server.visit("hello", "/first").status, 200);
+    his.hears("/first");
+    hers.hears("/first");
+
+    ada.run_in(&project, &["access:remove", "ben@example.com"]).ok();
+    his.ends();
+    assert_eq!(server.visit("hello", "/second").status, 200);
+    hers.hears("/second");
+    ada.run_with_input(&["account:api_key:reset", "--password-stdin"], PASSWORD).ok();
+    hers.ends();
+}
+
+/// Somebody who follows a log.
+struct Listener {
+    program: Child,
+    lines: Receiver<String>,
+}
+
+impl Listener {
+    fn to(person: &Person, app: &str) -> Self {
+        let mut command = person.command(env!("CARGO_BIN_EXE_gigalixir"));
+        let mut program = command.args(["logs", "-a", app]).stdout(Stdio::piped()).spawn().expect("logs");
+        let lines = BufReader::new(program.stdout.take().expect("stdout")).lines();
+        let (tell, told) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(tell.send(line))));
+        Self { program, lines: told }
+    }
+
+    #[track_caller]
+    fn hears(&self, what: &str) {
+        let lines = std::iter::from_fn(|| self.lines.recv_timeout(LIMIT).ok());
+        assert!(lines.into_iter().any(|line| line.contains(what)), "{what} was not heard");
+    }
+
+    #[track_caller]
+    fn ends(self) {
+        let end = std::iter::repeat_with(|| self.lines.recv_timeout(LIMIT)).find_map(Result::err);
+        assert_eq!(end, Some(RecvTimeoutError::Disconnected));
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
 }
 
 #[test]

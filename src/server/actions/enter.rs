@@ -1,6 +1,7 @@
 //! Entering a replica: programs beside the app's own process, connections to its ports. For doors that let people stay
 //! longer than one request: ssh, and the API's WebSockets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -96,6 +97,18 @@ impl Apps {
             None => {
                 let why = "the API key that you came with is no more; run `gigalixir login` again";
                 Err(ActionError::Unauthorized(Invalid::new("", why)))
+            }
+        }
+    }
+
+    /// Returns when the person may not look at the app any more, or when the API key that they came with is no more: for
+    /// what is told as it comes.
+    pub async fn unseen(self: Arc<Self>, user: User, app: String, key: ShownKey) {
+        let mut access = self.access_changes();
+        while self.still_holds(&key).await.is_ok() && self.may(&user, &app, Action::See).await.is_ok() {
+            // The sender lives in the store, which outlives every answer.
+            if access.changed().await.is_err() {
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -100,12 +100,20 @@ impl<A: Told, B: Told> Told for Either<A, B> {
 pub struct Text(pub Response);
 
 impl Text {
-    /// Lines as they come, until `closed`.
-    pub(super) fn flowing(lines: impl Stream<Item = String> + Send + 'static, closed: CancellationToken) -> Self {
-        let pieces = lines
-            .ready_chunks(LINES_AT_ONCE)
-            .map(|lines| Ok::<_, Infallible>(lines.concat()))
-            .take_until(closed.cancelled_owned());
+    /// Lines as they come, until `closed`, or until `unseen`: whoever reads them may do so no longer.
+    pub(super) fn flowing(
+        lines: impl Stream<Item = String> + Send + 'static,
+        closed: CancellationToken,
+        unseen: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        let over = async move {
+            tokio::select! {
+                () = closed.cancelled() => {}
+                () = unseen => {}
+            }
+        };
+        let pieces =
+            lines.ready_chunks(LINES_AT_ONCE).map(|lines| Ok::<_, Infallible>(lines.concat())).take_until(over);
         let headers = [
             (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
             (header::CACHE_CONTROL, "no-store"),

@@ -61,9 +61,10 @@ async fn stop(
 async fn logs(
     State(apps): State<Arc<Apps>>,
     State(shutdown): State<CancellationToken>,
-    SignedIn { user, .. }: SignedIn,
+    SignedIn { user, key }: SignedIn,
     Segments((app, job)): Segments<(String, String)>,
     Parameters(query): Parameters<JobLogQuery>,
 ) -> Result<Text, HttpError> {
-    Ok(Text::flowing(apps.job_lines(&user, &app, &job, query).await?, shutdown))
+    let lines = apps.job_lines(&user, &app, &job, query).await?;
+    Ok(Text::flowing(lines, shutdown, apps.unseen(user, app, key)))
 }

@@ -21,9 +21,10 @@ pub(super) fn routes() -> Routes<Doors> {
 async fn read(
     State(apps): State<Arc<Apps>>,
     State(shutdown): State<CancellationToken>,
-    SignedIn { user, .. }: SignedIn,
+    SignedIn { user, key }: SignedIn,
     Segments(app): Segments<String>,
     Parameters(query): Parameters<LogQuery>,
 ) -> Result<Text, HttpError> {
-    Ok(Text::flowing(apps.logs(&user, &app, query).await?, shutdown))
+    let lines = apps.logs(&user, &app, query).await?;
+    Ok(Text::flowing(lines, shutdown, apps.unseen(user, app, key)))
 }
