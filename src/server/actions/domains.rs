@@ -75,9 +75,10 @@ impl Apps {
             }
             Some(_) => {}
         }
-        let urls = [&self.settings.app_url, &self.settings.git_url];
-        let ours = urls.into_iter().filter_map(|url| url.host_str()).chain([self.settings.domain.as_str()]);
-        for name in ours {
+        let settings = &self.settings;
+        let urls = [&settings.app_url, &settings.git_url, &settings.api_url];
+        let named = [settings.domain.as_str(), settings.ssh.host.as_str()];
+        for name in urls.into_iter().filter_map(|url| url.host_str()).chain(named) {
             let covered = host.below().is_some() && name.split_once('.').map(|(_, rest)| rest) == host.below();
             let below = host.as_str().strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
             if host.as_str() == name || below || covered {

@@ -62,6 +62,9 @@ async fn domains_that_cannot_be_are_refused() {
         ("example.com", "belongs to the platform"),
         ("dale.Example.com", "belongs to the platform"),
         ("git.example.com.", "belongs to the platform"),
+        ("api.platform.test", "belongs to the platform"),
+        ("ssh.platform.test", "belongs to the platform"),
+        ("*.platform.test", "belongs to the platform"),
     ] {
         let (status, text) = platform.refused("POST", "/api/apps/hill/domains", json!({"fqdn": fqdn})).await;
         assert!(status == 422 && text.contains("fqdn") && text.contains(reason), "{fqdn}: {status} {text}");

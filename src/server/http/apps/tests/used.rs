@@ -133,7 +133,7 @@ async fn a_replica_is_told_all_that_its_app_needs() {
     assert_eq!(release["secret_key_base"], secrets.secret_key_base);
     assert_eq!(release["libcluster_kubernetes_selector"], "repo=hill");
     let url = Url::parse(release["slug_url"].as_str().unwrap()).unwrap();
-    assert_eq!(url.host_str(), Some("api.example.com"));
+    assert_eq!(url.host_str(), Some("api.platform.test"));
     let query: std::collections::HashMap<_, _> = url.query_pairs().into_owned().collect();
     let digest = SlugDigest::parse(&hex::encode(Sha256::digest("1"))).unwrap();
     assert!(platform.slugs.verify(&digest, query["expires"].parse().unwrap(), &query["signature"]));
