@@ -92,6 +92,20 @@ fn a_name_that_is_not_served_ends_the_handshake() {
     });
 }
 
+/// However many names strangers think of, nothing is signed for each.
+#[test]
+fn all_names_below_a_wildcard_have_one_certificate() {
+    let world = World::new(DOMAIN);
+    world.ada.run_in(&world.project, &["domains:add", "*.hello.example"]).ok();
+    for host in ["one.hello.example", "two.hello.example"] {
+        assert_eq!(world.curl.get(host, "/", &[]).status, 200, "{host}");
+    }
+    let serial = |host| serial(world.server.https, host);
+    assert!(!serial("one.hello.example").is_empty());
+    assert_eq!(serial("one.hello.example"), serial("two.hello.example"));
+    assert_eq!(world.curl.get("one.two.hello.example", "/", &[]).code, 35, "a wildcard is for one label");
+}
+
 #[test]
 fn api_and_git_are_served_over_tls() {
     let world = World::new(DOMAIN);

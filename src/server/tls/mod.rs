@@ -209,9 +209,18 @@ impl Inner {
 
     /// Whether visitors can come for a host, with whatever certificate.
     fn serves(&self, host: &str) -> bool {
+        self.served_as(host).is_some()
+    }
+
+    /// The name by which visitors can come for a host: it, or the wildcard that covers it. There are no more of these than
+    /// routes, whatever names strangers think of.
+    fn served_as(&self, host: &str) -> Option<String> {
         let has =
             |name: &str| Hostname::parse_domain(name).is_ok_and(|name| self.routes.load().hosts.contains_key(&name));
-        let routed = || has(host) || host.split_once('.').is_some_and(|(_, rest)| has(&format!("*.{rest}")));
-        self.is_own(host) || host == self.domain.as_str() || routed()
+        if self.is_own(host) || host == self.domain.as_str() || has(host) {
+            return Some(host.to_owned());
+        }
+        let (_, rest) = host.split_once('.')?;
+        Some(format!("*.{rest}")).filter(|wildcard| has(wildcard))
     }
 }

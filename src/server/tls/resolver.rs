@@ -55,6 +55,6 @@ impl Inner {
             return Some(ready);
         }
         let authority = self.authority.as_ref()?;
-        self.serves(host).then(|| authority.leaf(host, Timestamp::now()))?
+        authority.leaf(&self.served_as(host)?, Timestamp::now())
     }
 }
