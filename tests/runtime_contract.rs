@@ -130,6 +130,7 @@ macro_rules! runtime_contract {
             a_shell_on_a_terminal_controls_its_jobs
             signals_reach_the_whole_group
             a_session_let_go_leaves_nothing
+            sessions_leave_no_file_open
             a_session_ends_with_its_instance
             a_session_ends_with_the_server_and_the_instance_goes_on
             ports_of_an_instance_can_be_reached

@@ -271,6 +271,27 @@ pub(crate) async fn a_session_let_go_leaves_nothing<S: Stage>() {
     runtime.remove(&web.id, GRACE).await.unwrap();
 }
 
+pub(crate) async fn sessions_leave_no_file_open<S: Stage>() {
+    let stage = S::begin().await;
+    let (runtime, web) = (stage.runtime(), web(&stage, "shop"));
+    let one = one(&stage, &web).await;
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    for _ in 0..8 {
+        for wish in [command(&["cat"]), on_terminal(&["cat"])] {
+            whole(runtime.exec(&one.name, wish).await.unwrap()).await;
+        }
+    }
+    // A runtime may keep a connection or two for what it will be asked next.
+    let closed = async {
+        while open() > before + 4 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert!(timeout(PATIENCE, closed).await.is_ok(), "{before} files were open before, now {}", open());
+    runtime.remove(&web.id, GRACE).await.unwrap();
+}
+
 pub(crate) async fn a_session_ends_with_its_instance<S: Stage>() {
     let stage = S::begin().await;
     let (runtime, web) = (stage.runtime(), web(&stage, "shop"));

@@ -15,6 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
+use tokio_util::future::FutureExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, failed};
 use super::spec::{PLATFORM, UID};
@@ -68,10 +70,16 @@ pub(super) async fn exec(engine: &Engine, container: &str, command: Command) -> 
         attended.resize(terminal.size).await;
     }
     let (ours, input_end) = tokio::io::duplex(BUFFER);
-    tokio::spawn(feed(input_end, input, terminal.is_some()));
+    let over = CancellationToken::new();
+    let typing = feed(input_end, input, terminal.is_some());
+    tokio::spawn(typing.with_cancellation_token_owned(over.clone()));
     let (stdout, stdout_end) = tokio::io::duplex(BUFFER);
     let (stderr, stderr_end) = tokio::io::duplex(BUFFER);
-    tokio::spawn(part(output, stdout_end, stderr_end));
+    tokio::spawn(async move {
+        // The connection is there as long as either half of it is.
+        let _over = over.drop_guard();
+        part(output, stdout_end, stderr_end).await;
+    });
     let (control, wishes) = mpsc::channel(WISHES);
     let (tell, ended) = oneshot::channel();
     tokio::spawn(attended.attend(end, wishes, tell));
