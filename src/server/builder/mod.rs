@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: where slugs are kept, and what becomes of them.
 
+mod about;
 mod app_json;
 mod archive;
 pub mod buildpacks;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
+use super::about::About;
 use super::archive::{self, Digesting, Sizes};
 use super::error::BuildError;
 use super::procfile::{self, Processes};
@@ -131,10 +132,13 @@ fn inspect(path: &Path, sizes: Sizes) -> Result<(SlugDigest, u64, Option<String>
     };
     let packed = BufReader::with_capacity(256 * 1024, Digesting::new(File::open(path).map_err(io)?, sizes.packed));
     let mut tar = tar::Archive::new(MultiGzDecoder::new(packed).take(sizes.unpacked + 1));
-    let mut procfile = None;
-    for entry in tar.entries().map_err(bad)? {
+    let (mut procfile, mut about) = (None, About::default());
+    for entry in tar.entries().map_err(bad)?.raw(true) {
         let mut entry = entry.map_err(bad)?;
-        let name = entry.path().map_err(bad)?.into_owned();
+        if about.hear(&mut entry).map_err(bad)? {
+            continue;
+        }
+        let name = std::mem::take(&mut about).name(entry.header());
         let plain = matches!(
             entry.header().entry_type(),
             EntryType::Regular | EntryType::Directory | EntryType::Symlink | EntryType::Link
@@ -148,6 +152,9 @@ fn inspect(path: &Path, sizes: Sizes) -> Result<(SlugDigest, u64, Option<String>
             (&mut entry).take(procfile::MAX_BYTES).read_to_string(&mut text).map_err(BuildError::file("Procfile"))?;
             procfile = Some(text);
         }
+    }
+    if about != About::default() {
+        return Err(bad(io::Error::other("it ends where a file should begin")));
     }
     let mut rest = tar.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(bad)?;
@@ -241,6 +248,57 @@ mod tests {
         assert!(matches!(pack(b"null", EntryType::Char), Err(BuildError::BadResult(_))));
         fs::write(dir.path().join("x.tar.gz"), "none").unwrap();
         assert!(matches!(inspect(&dir.path().join("x.tar.gz"), sizes), Err(BuildError::BadResult(_))));
+    }
+
+    #[test]
+    fn a_release_that_says_too_much_of_a_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let sizes = Sizes { packed: 1 << 20, unpacked: 8 << 20 };
+        let pack = |write: &dyn Fn(&mut tar::Builder<Vec<u8>>)| {
+            let mut tar = tar::Builder::new(Vec::new());
+            write(&mut tar);
+            let path = dir.path().join("x.tar.gz");
+            let mut gzip = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
+            io::Write::write_all(&mut gzip, &tar.into_inner().unwrap()).unwrap();
+            gzip.finish().unwrap();
+            inspect(&path, sizes).map(|(_, _, procfile)| procfile)
+        };
+        let add = |tar: &mut tar::Builder<Vec<u8>>, kind, name: &str, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, bytes).unwrap();
+        };
+        let file = |tar: &mut tar::Builder<Vec<u8>>, name: &str| add(tar, EntryType::Regular, name, b"web: a");
+        let far = format!("{}/x", "long/".repeat(100));
+        let procfile = pack(&|tar| {
+            file(tar, &far);
+            tar.append_pax_extensions([("path", &b"Procfile"[..]), ("mtime", b"1.5")]).unwrap();
+            file(tar, "other");
+        });
+        assert_eq!(procfile.unwrap().as_deref(), Some("web: a"), "long names are fine");
+        let outside = pack(&|tar| {
+            tar.append_pax_extensions([("path", &b"../x"[..])]).unwrap();
+            file(tar, "x");
+        });
+        assert!(outside.unwrap_err().to_string().contains("no place in a release"));
+        let much = vec![b'x'; 1 << 20];
+        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+            let refused = pack(&|tar| {
+                add(tar, kind, "y", &much);
+                file(tar, "x");
+            });
+            assert!(refused.unwrap_err().to_string().contains("too long"), "{kind:?}");
+        }
+        for record in ["size", "GNU.sparse.realsize"] {
+            let refused = pack(&|tar| {
+                tar.append_pax_extensions([(record, &b"3"[..])]).unwrap();
+                file(tar, "x");
+            });
+            assert!(refused.unwrap_err().to_string().contains("two sizes"), "{record}");
+        }
+        let cut = pack(&|tar| add(tar, EntryType::GNULongName, "y", b"x"));
+        assert!(cut.unwrap_err().to_string().contains("ends where a file should begin"));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 use url::Url;
 
+use super::about::About;
+
 /// Bytes of the download.
 const MAX_PACKED: u64 = 100 << 20;
 /// Bytes of the tar in it.
@@ -41,7 +43,14 @@ pub(super) async fn fetch(http: &reqwest::Client, url: &Url, into: &Path) -> Res
         .map_err(|error| format!("it cannot be unpacked: {error}"))
 }
 
-fn unpack(file: File, into: &Path) -> io::Result<()> {
+fn unpack(mut file: File, into: &Path) -> io::Result<()> {
+    let mut about = About::default();
+    for entry in tar::Archive::new(MultiGzDecoder::new(&file).take(MAX_UNPACKED)).entries()?.raw(true) {
+        if !about.hear(&mut entry?)? {
+            about = About::default();
+        }
+    }
+    file.rewind()?;
     let mut tar = tar::Archive::new(MultiGzDecoder::new(file).take(MAX_UNPACKED));
     for (count, entry) in tar.entries()?.enumerate() {
         let mut entry = entry?;
@@ -72,4 +81,31 @@ fn take_off_folder(into: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_file_does_not_fill_memory() {
+        let into = tempfile::tempdir().unwrap();
+        let pack = |link: &[u8]| {
+            let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+            for (kind, name, bytes) in [(EntryType::GNULongLink, "y", link), (EntryType::Regular, "bin/compile", b"x")]
+            {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(kind);
+                header.set_size(bytes.len() as u64);
+                tar.append_data(&mut header, name, bytes).unwrap();
+            }
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&tar.into_inner().unwrap().finish().unwrap()).unwrap();
+            file.rewind().unwrap();
+            unpack(file, into.path())
+        };
+        assert!(pack(&vec![b'x'; 1 << 20]).unwrap_err().to_string().contains("too long"));
+        pack(b"x").unwrap();
+        assert!(into.path().join("bin/compile").is_file());
+    }
 }
