@@ -21,6 +21,9 @@ use super::slugs::Slugs;
 use super::steps;
 use super::store::{PushRef, SlugId, Store};
 
+/// Bytes of a line of a build's output; the log has no longer ones.
+const LINE: usize = 64 << 10;
+
 /// The stages.
 pub struct Rooms {
     /// What is remembered.
@@ -149,7 +152,7 @@ impl Pipeline {
             clean: push.clean,
         };
         progress.line("Compiling code and generating slug").await;
-        let overheard = progress.overheard(self.ear(&app.name));
+        let overheard = progress.overheard(ear(self.0.log.clone(), app.name.clone()));
         let built = self.0.builder.build(request, &overheard).await;
         let built = built.map_err(|error| Failure::Told(error.to_string()))?;
         self.check_schedules(&built, progress).await?;
@@ -289,19 +292,6 @@ impl Pipeline {
         progress.line(text).await;
     }
 
-    /// Writes a build's output into the app's log, line by line.
-    fn ear(&self, app: &AppName) -> super::progress::Ear {
-        let (log, app, begun) = (self.0.log.clone(), app.clone(), Mutex::new(Vec::new()));
-        Arc::new(move |chunk| {
-            let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
-            begun.extend_from_slice(chunk);
-            while let Some(end) = begun.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = begun.drain(..=end).collect();
-                log.build(&app, String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-        })
-    }
-
     fn sweep_later(&self) {
         let (releases, slugs) = (self.0.releases.clone(), self.0.slugs.clone());
         tokio::spawn(async move { sweep(&releases, &slugs).await });
@@ -325,6 +315,45 @@ async fn sweep(releases: &Releases, slugs: &Slugs) {
     }
 }
 
+/// Writes a build's output into the app's log, line by line; of one that does not end, what there is.
+fn ear(log: Arc<dyn AppLog>, app: AppName) -> super::progress::Ear {
+    let begun = Mutex::new(Vec::new());
+    Arc::new(move |chunk| {
+        let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            begun.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || begun.len() >= LINE {
+                log.build(&app, String::from_utf8_lossy(&begun).trim_end().to_owned());
+                begun.clear();
+            }
+        }
+    })
+}
+
 fn short(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::joints::AppLogs;
+    use crate::server::logs::{LogFilter, LogLimits, Logs};
+
+    #[tokio::test]
+    async fn a_build_that_ends_no_line_is_told_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::open(folder.path(), LogLimits::default()).unwrap();
+        let app = AppName::parse("hill").unwrap();
+        let hear = ear(Arc::new(AppLogs(logs.clone())), app.clone());
+        hear(b"one\ntw");
+        hear(b"o\n");
+        for _ in 0..3 * LINE / 4096 {
+            hear(&[b'x'; 4096]);
+        }
+        hear(b"the end\n");
+        let told = logs.tail(&app, 100, LogFilter::all()).await;
+        let lengths: Vec<_> = told.iter().map(|line| line.text.len()).collect();
+        assert_eq!(lengths, [3, 3, LINE, LINE, LINE, 7]);
+    }
 }
