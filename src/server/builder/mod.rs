@@ -29,7 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 use url::Url;
 use uuid::Uuid;
 
@@ -139,8 +139,9 @@ impl Builder {
         sandbox.clear(&driver::prefix(&config)).await;
         let builtin = Builtin::unpack(&config.dir.join("builtin"))?;
         let http = reqwest::Client::builder().build().map_err(io::Error::other)?;
-        let packs = Packs { builtin, dir: config.dir.join("packs"), allowed: config.buildpacks_dir.clone(), git, http };
-        packs.sweep()?;
+        let (dir, allowed) = (config.dir.join("packs"), config.buildpacks_dir.clone());
+        packs::sweep(&dir)?;
+        let packs = Packs { builtin, dir, allowed, git, http, copying: RwLock::default() };
         let turns = Semaphore::new(config.concurrent.max(1));
         Ok(Self { config, packs, sandbox, turns })
     }

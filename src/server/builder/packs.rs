@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
+use tokio::sync::RwLock;
 use url::Url;
 use walkdir::WalkDir;
 
@@ -20,6 +21,8 @@ use crate::server::progress::Progress;
 
 /// What fetching one pack may take.
 const TIME: Duration = Duration::from_mins(5);
+/// Fetched packs that are kept; anybody can think of another address for each build.
+pub(super) const KEPT: usize = 32;
 
 /// Fetches git repositories. The receiver's room implements it: git lives there.
 #[async_trait]
@@ -44,11 +47,27 @@ pub(super) struct Packs {
     pub(super) git: Arc<dyn GitSource>,
     /// For tarballs.
     pub(super) http: reqwest::Client,
+    /// Read-held by who copies one; write-held, never waited for, by who removes what nobody will copy any more.
+    pub(super) copying: RwLock<()>,
 }
 
 impl Packs {
     /// Copies a pack to `to`, where the build may write into it.
     pub(super) async fn copy(&self, pack: &PackRef, to: PathBuf, progress: &Progress) -> Result<(), BuildError> {
+        let copied = self.copied(pack, to, progress).await;
+        // Whoever else copies one does this after.
+        if let Ok(_alone) = self.copying.try_write() {
+            let dir = self.dir.clone();
+            let swept = tokio::task::spawn_blocking(move || sweep(&dir)).await;
+            if let Err(error) = swept.map_err(io::Error::other).flatten() {
+                tracing::warn!(%error, "Buildpacks that were fetched before could not be removed.");
+            }
+        }
+        copied
+    }
+
+    async fn copied(&self, pack: &PackRef, to: PathBuf, progress: &Progress) -> Result<(), BuildError> {
+        let _stays = self.copying.read().await;
         let from = tokio::select! {
             folder = self.folder(pack, progress) => folder?,
             () = progress.cancelled().cancelled() => return Err(BuildError::Cancelled),
@@ -110,20 +129,26 @@ impl Packs {
             (Err(reason), Err(_)) => Err(reason),
         }
     }
+}
 
-    /// Removes fetched packs that newer ones have replaced. For the start, when no build runs.
-    pub(super) fn sweep(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.dir)?;
-        for key in fs::read_dir(&self.dir)?.flatten() {
-            let current = fs::canonicalize(key.path().join("current")).ok();
-            for entry in fs::read_dir(key.path())?.flatten() {
-                if entry.file_type()?.is_dir() && fs::canonicalize(entry.path()).ok() != current {
-                    fs::remove_dir_all(entry.path())?;
-                }
+/// Removes fetched packs that newer ones have replaced, and of all others those that were fetched longest ago. For when
+/// nobody copies one.
+pub(super) fn sweep(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let mut kept = Vec::new();
+    for key in fs::read_dir(dir)?.flatten() {
+        let link = key.path().join("current");
+        let current = fs::canonicalize(&link).ok();
+        for entry in fs::read_dir(key.path())?.flatten() {
+            if entry.file_type()?.is_dir() && fs::canonicalize(entry.path()).ok() != current {
+                fs::remove_dir_all(entry.path())?;
             }
         }
-        Ok(())
+        kept.push((fs::symlink_metadata(&link).and_then(|link| link.modified()).ok(), key.path()));
     }
+    kept.sort();
+    let surplus = kept.len().saturating_sub(KEPT);
+    kept.drain(..surplus).try_for_each(|(_, key)| fs::remove_dir_all(key))
 }
 
 /// Makes `current` lead to `fresh`, at once for every reader. The one before stays for builds that still copy it.

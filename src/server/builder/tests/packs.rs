@@ -1,11 +1,18 @@
 //! The buildpack API, with packs of a few lines.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fixtures::{Bench, in_every_sandbox, unpacked, write};
+use tokio::sync::RwLock;
+
+use super::fixtures::{Bench, Folders, in_every_sandbox, unpacked, write};
+use crate::server::builder::buildpacks::PackRef;
+use crate::server::builder::builtin::Builtin;
+use crate::server::builder::packs::{KEPT, Packs};
 use crate::server::builder::{BuildError, GitSource};
 use crate::server::domain::{ProcessType, SlugKind};
+use crate::server::progress::Progress;
 
 in_every_sandbox! {
     a_procfile_app
@@ -164,6 +171,39 @@ async fn output_comes_as_it_is_written(bench: Bench) {
     drop(listener);
     assert!(matches!(build.await.unwrap(), Err(BuildError::Cancelled)));
     assert!(begun.elapsed() < Duration::from_secs(2), "cancelling took {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn fetched_packs_do_not_pile_up() {
+    let bench = Bench::new();
+    let packs = Packs {
+        builtin: Builtin::unpack(&bench.path("builtin")).unwrap(),
+        dir: bench.path("kept"),
+        allowed: None,
+        git: Arc::new(Folders(bench.path("repos"))),
+        http: reqwest::Client::new(),
+        copying: RwLock::default(),
+    };
+    let silent = Progress::silent();
+    let fetch = async |version: usize, copy: usize| {
+        let reference = format!("v{version}");
+        for script in ["detect", "compile"] {
+            write(&bench.path("repos/pack").join(&reference).join("bin").join(script), "#!/bin/sh\n", 0o755);
+        }
+        let pack = PackRef::Git { url: "https://host.test/pack".parse().unwrap(), reference: Some(reference) };
+        packs.copy(&pack, bench.path(&format!("copy-{version}-{copy}")), &silent).await.unwrap();
+    };
+    for version in 0..KEPT + 3 {
+        fetch(version, 0).await;
+    }
+    let folders = || fs::read_dir(bench.path("kept")).unwrap().map(|key| key.unwrap().path());
+    assert_eq!(folders().count(), KEPT);
+    futures_util::future::join_all((1..5).map(|copy| fetch(KEPT, copy))).await;
+    for folder in folders() {
+        let of_one =
+            fs::read_dir(&folder).unwrap().filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir());
+        assert_eq!(of_one.count(), 1, "those that were replaced are gone");
+    }
 }
 
 #[test]
