@@ -138,12 +138,12 @@ async fn receive_pack(State(door): State<Door>, Path(repository): Path<String>, 
 
 async fn upload_pack(State(door): State<Door>, Path(repository): Path<String>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (app, _) = match door.admit(&parts.headers, &repository, false).await {
+    let (app, by) = match door.admit(&parts.headers, &repository, false).await {
         Ok(admitted) => admitted,
         Err(refused) => return refused,
     };
     let still = door.still(&parts.headers, &app, false);
-    match door.receiver.fetch(&app, bytes(body), is_gzip(&parts.headers), still).await {
+    match door.receiver.fetch((&app, by), bytes(body), is_gzip(&parts.headers), still).await {
         Ok(stream) => answer("application/x-git-upload-pack-result", Body::from_stream(stream)),
         Err(error) => failed(&app, &error),
     }

@@ -12,7 +12,7 @@ use super::interrupt::Interrupt;
 use super::protocol::Request;
 use super::quarantine::Quarantine;
 use super::{Receiver, Room, blocking, connectivity, repository};
-use crate::server::domain::AppName;
+use crate::server::domain::{AppName, Email};
 
 /// A push's objects.
 #[derive(Debug)]
@@ -37,12 +37,12 @@ impl Intake {
     /// reasons against single commands.
     pub(super) async fn take(
         receiver: &Receiver,
-        app: &AppName,
+        (app, by): (&AppName, &Email),
         request: &Request,
         mut body: Body,
         interrupt: Interrupt,
     ) -> Result<(Arc<Self>, Vec<Option<String>>), Unreadable> {
-        let _place = receiver.packs.acquire().await.map_err(|error| Unreadable(error.to_string()))?;
+        let _place = receiver.packs.take(by).await.map_err(|error| Unreadable(error.to_string()))?;
         let (path, room, limit) = (receiver.path(app), receiver.room(app), receiver.limits.object_bytes);
         let (commands, has_pack) = (request.commands.clone(), request.has_pack());
         let runtime = tokio::runtime::Handle::current();

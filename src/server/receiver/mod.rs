@@ -18,6 +18,7 @@ mod intake;
 mod interrupt;
 mod ls_refs;
 mod pack_writer;
+mod places;
 mod protocol;
 mod push;
 mod quarantine;
@@ -43,14 +44,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::RwLock;
 use url::Url;
 
 pub use checkout::Checkout;
 pub use error::{ReceiverError, Rejected};
 pub use push::Visit;
 
-use super::domain::{AppName, Push};
+use self::places::Places;
+
+use super::domain::{AppName, Email, Push};
 use super::progress::Progress;
 
 /// What becomes of a push; implemented by the pipeline.
@@ -72,6 +75,14 @@ pub struct Limits {
     pub commands: usize,
     /// Packs read at the same time, over all apps; more wait.
     pub concurrent_packs: usize,
+    /// Of these, pushed by one person.
+    pub packs_of_one: usize,
+    /// Fetches answered at the same time, each by a thread; more wait.
+    pub concurrent_fetches: usize,
+    /// Of these, asked for by one person.
+    pub fetches_of_one: usize,
+    /// How long who fetches may take nothing.
+    pub standstill: Duration,
     /// Of a checked-out tree with its submodules, in bytes.
     pub tree_bytes: u64,
     /// Files of a checked-out tree with its submodules.
@@ -97,6 +108,10 @@ impl Default for Limits {
             object_bytes: 128 << 20,
             commands: 4096,
             concurrent_packs: 8,
+            packs_of_one: 3,
+            concurrent_fetches: 64,
+            fetches_of_one: 8,
+            standstill: Duration::from_secs(120),
             tree_bytes: 2 << 30,
             tree_files: 200_000,
             submodules: 64,
@@ -122,7 +137,8 @@ pub struct Receiver {
     dir: PathBuf,
     limits: Limits,
     rooms: Mutex<HashMap<AppName, Arc<Room>>>,
-    packs: Semaphore,
+    packs: Places,
+    fetches: Arc<Places>,
 }
 
 /// One app's locks.
@@ -142,8 +158,9 @@ impl Receiver {
     pub fn open(dir: impl Into<PathBuf>, limits: Limits) -> Result<Arc<Self>, ReceiverError> {
         let dir = dir.into();
         repository::sweep(&dir)?;
-        let packs = Semaphore::new(limits.concurrent_packs.max(1));
-        Ok(Arc::new(Self { dir, limits, rooms: Mutex::default(), packs }))
+        let packs = Places::new(limits.concurrent_packs, limits.packs_of_one);
+        let fetches = Arc::new(Places::new(limits.concurrent_fetches, limits.fetches_of_one));
+        Ok(Arc::new(Self { dir, limits, rooms: Mutex::default(), packs, fetches }))
     }
 
     /// Makes an app's empty repository; one that exists is left as it is.
@@ -201,13 +218,16 @@ impl Receiver {
     /// Answers `POST git-upload-pack`.
     pub async fn fetch(
         &self,
-        app: &AppName,
+        (app, by): (&AppName, Email),
         body: ByteStream,
         gzip: bool,
         still: Still,
     ) -> Result<ByteStream, Rejected> {
         self.create(app).await?;
-        upload_pack::answer(self.path(app), self.room(app), body, gzip, still).await
+        let (fetches, standstill) = (Arc::clone(&self.fetches), self.limits.standstill);
+        let place = Box::pin(async move { fetches.take(&by).await.ok() });
+        let at = upload_pack::At { path: self.path(app), room: self.room(app), place, standstill };
+        upload_pack::answer(at, body, gzip, still).await
     }
 
     /// Answers `POST git-receive-pack`. Returns when the request's body is wholly read (a proxy in front may stop

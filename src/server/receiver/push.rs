@@ -90,7 +90,8 @@ impl Session {
     /// The report, or why nothing of the push could be looked at.
     async fn work(&self, body: Body, room: &Room, still: Still) -> Result<Report, String> {
         let interrupt = Interrupt::on(self.progress.cancelled());
-        let taken = Intake::take(&self.receiver, &self.visit.app, &self.request, body, interrupt).await;
+        let who = (&self.visit.app, &self.visit.by);
+        let taken = Intake::take(&self.receiver, who, &self.request, body, interrupt).await;
         let (intake, against) = taken.map_err(|Unreadable(reason)| reason)?;
         steps::reached("push.received");
         // Nobody can remove the app's repository, and so nobody its name, as long as this is held.

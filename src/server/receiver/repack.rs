@@ -45,7 +45,7 @@ pub(super) async fn run(receiver: &Receiver, app: &AppName) -> Result<bool, Rece
     if old.iter().filter(|pack| !pack.unreachable).count() <= limits.packs {
         return Ok(false);
     }
-    let _place = receiver.packs.acquire().await.map_err(|error| ReceiverError::Git(error.to_string()))?;
+    let _place = receiver.packs.take_any().await.map_err(|error| ReceiverError::Git(error.to_string()))?;
     let made = {
         // Nobody else deletes packs while `repack` is held.
         let (path, old, grace, bytes) = (path.clone(), old.clone(), limits.garbage_grace, limits.object_bytes);

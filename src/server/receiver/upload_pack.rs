@@ -3,13 +3,18 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedRwLockReadGuard, mpsc};
+use tokio::time::timeout;
 
 use super::body::Body;
 use super::error::{ReceiverError, Rejected};
+use super::places::Place;
 use super::protocol::{Head, Wrong};
 use super::sideband::{self, Band, DELIMITER, FLUSH, on_band};
 use super::{ByteStream, Room, Still, blocking, fetch, ls_refs, pack_writer, repository};
@@ -25,22 +30,26 @@ enum Command {
     Fetch(fetch::Request),
 }
 
+/// What is fetched from.
+pub(super) struct At {
+    pub(super) path: PathBuf,
+    pub(super) room: Arc<Room>,
+    /// To be waited for by who sends a pack.
+    pub(super) place: BoxFuture<'static, Option<Place>>,
+    /// How long the client may take nothing.
+    pub(super) standstill: Duration,
+}
+
 /// The body of the response.
-pub(super) async fn answer(
-    path: PathBuf,
-    room: Arc<Room>,
-    body: ByteStream,
-    gzip: bool,
-    still: Still,
-) -> Result<ByteStream, Rejected> {
+pub(super) async fn answer(at: At, body: ByteStream, gzip: bool, still: Still) -> Result<ByteStream, Rejected> {
     let mut body = Body::new(body, gzip, REQUEST_BYTES);
     let command = read(&mut body).await;
     body.drain().await;
     let allowed = still.await;
     match allowed.and(command) {
         Ok(None) => Ok(futures_util::stream::empty().boxed()),
-        Ok(Some(Command::LsRefs(request))) => Ok(whole(blocking(move || request.answer(&path)).await?)),
-        Ok(Some(Command::Fetch(request))) => Ok(stream(path, room, request)),
+        Ok(Some(Command::LsRefs(request))) => Ok(whole(blocking(move || request.answer(&at.path)).await?)),
+        Ok(Some(Command::Fetch(request))) => Ok(stream(at, request)),
         Err(wrong) => {
             let mut out = BytesMut::new();
             sideband::line(&mut out, format!("ERR {wrong}\n").as_bytes());
@@ -86,18 +95,24 @@ fn named(text: &str, command: &mut Option<Command>) -> Result<(), Wrong> {
 }
 
 /// The answer to a fetch, written by a thread that stops when nobody reads on.
-fn stream(path: PathBuf, room: Arc<Room>, request: fetch::Request) -> ByteStream {
+fn stream(At { path, room, place, standstill }: At, request: fetch::Request) -> ByteStream {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     tokio::spawn(async move {
+        let place = tokio::select! {
+            place = place => place,
+            () = sender.closed() => None,
+        };
+        let Some(place) = place else { return };
         let packs_stay = Arc::clone(&room.objects).read_owned().await;
+        let runtime = Handle::current();
         let task = tokio::task::spawn_blocking(move || {
-            let mut out = Out { sender, buffer: BytesMut::new() };
-            if let Err(error) = serve(&path, &request, packs_stay, &mut out) {
-                let gone = out.sender.is_closed();
-                if !gone {
-                    tracing::error!(error = super::error::reasons(&error), "A fetch failed in the repository");
-                    out.raw(on_band(Band::Error, b"the server could not read the repository\n"));
-                }
+            let _place = place;
+            let mut out = Out { sender, buffer: BytesMut::new(), runtime, standstill, gone: false };
+            if let Err(error) = serve(&path, &request, packs_stay, &mut out)
+                && !out.is_gone()
+            {
+                tracing::error!(error = super::error::reasons(&error), "A fetch failed in the repository");
+                out.raw(on_band(Band::Error, b"the server could not read the repository\n"));
             }
         });
         // Its failures have been told.
@@ -153,6 +168,10 @@ fn serve(
 struct Out {
     sender: mpsc::Sender<Bytes>,
     buffer: BytesMut,
+    runtime: Handle,
+    standstill: Duration,
+    /// The reader has not taken anything for too long.
+    gone: bool,
 }
 
 const PACKET: usize = 65515;
@@ -160,13 +179,20 @@ const PACKET: usize = 65515;
 impl Out {
     /// Passes packets on as they are. That nobody reads them any more is seen at the next write.
     fn raw(&mut self, packets: Bytes) {
-        let _ = self.sender.blocking_send(packets);
+        if !self.is_gone() {
+            let sent = self.runtime.block_on(timeout(self.standstill, self.sender.send(packets)));
+            self.gone = !matches!(sent, Ok(Ok(())));
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone || self.sender.is_closed()
     }
 }
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.sender.is_closed() {
+        if self.is_gone() {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         }
         let taken = bytes.len().min(PACKET - self.buffer.len());

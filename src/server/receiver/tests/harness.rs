@@ -104,8 +104,8 @@ fn list(top: &Path, folder: &Path, seen: &mut Seen) {
     }
 }
 
-/// Lets `me@example.com:key` into every app whose name begins with `my`, and everybody read `my-public-…`; nobody once
-/// it is shut.
+/// Lets `me@example.com:key` and `you@example.com:key` into every app whose name begins with `my`, and everybody read
+/// `my-public-…`; nobody once it is shut.
 #[derive(Default)]
 pub(super) struct Guard {
     shut: AtomicBool,
@@ -115,14 +115,18 @@ pub(super) struct Guard {
 impl Admits for Guard {
     async fn admit(&self, header: Option<&HeaderValue>, app: &str, write: bool) -> Result<(AppName, Email), Refusal> {
         let refusal = |status, message: &str| Refusal { status, message: message.to_owned() };
-        let right = base64::engine::general_purpose::STANDARD.encode("me@example.com:key");
+        let known = |email: &&str| {
+            let right = base64::engine::general_purpose::STANDARD.encode(format!("{email}:key"));
+            header.is_some_and(|header| header.as_bytes() == format!("Basic {right}").as_bytes())
+        };
+        let who = ["me@example.com", "you@example.com"].into_iter().find(known);
         let public = app.starts_with("my-public") && !write;
-        if !public && header.is_none_or(|header| header.as_bytes() != format!("Basic {right}").as_bytes()) {
+        if who.is_none() && !public {
             return Err(refusal(StatusCode::UNAUTHORIZED, "who are you?"));
         }
         match AppName::parse(app) {
             Ok(name) if app.starts_with("my") && !self.shut.load(Relaxed) => {
-                Ok((name, Email::parse("me@example.com").unwrap()))
+                Ok((name, Email::parse(who.unwrap_or("me@example.com")).unwrap()))
             }
             _ => Err(refusal(StatusCode::NOT_FOUND, "no such app")),
         }
@@ -166,7 +170,11 @@ pub(super) async fn house_with(limits: Limits) -> House {
 
 impl House {
     pub(super) fn url(&self, app: &str) -> String {
-        format!("http://me%40example.com:key@127.0.0.1:{}/{app}.git", self.port)
+        self.url_of("me", app)
+    }
+
+    pub(super) fn url_of(&self, person: &str, app: &str) -> String {
+        format!("http://{person}%40example.com:key@127.0.0.1:{}/{app}.git", self.port)
     }
 
     /// From now on nobody is let in.

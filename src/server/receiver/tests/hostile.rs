@@ -193,3 +193,47 @@ async fn who_asks_slowly_is_told_nothing_of_an_app_they_have_lost() {
     assert!(told.starts_with("HTTP/1.1 200") && told.contains("ERR no such app"), "{told}");
     assert!(!told.contains("refs/heads/master"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pushes_slowly_keeps_nobody_else_waiting() {
+    let house = house_with(Limits { concurrent_packs: 2, packs_of_one: 1, ..Limits::default() }).await;
+    let work = house.working_copy("work", "my-app");
+    work.bulk("data", 1 << 20);
+    let commit = work.commit_all("bulk");
+    let body = [command(NULL, &commit, "refs/heads/master"), pack(&work)].concat();
+    let begin_slowly = || {
+        let mut stream = begin(&house, body.len(), "");
+        stream.write_all(&body[..body.len() - 10]).unwrap();
+        stream
+    };
+    let slow: Vec<TcpStream> = (0..3).map(|_| begin_slowly()).collect();
+    house.until("one of them is being read", || house.leftovers("my-app").len() == 1).await;
+    let other = house.working_copy("other", "my-other");
+    other.ok(&["push", &house.url_of("you", "my-other"), "master"]);
+    assert_eq!(house.leftovers("my-app").len(), 1, "the others wait for it, and for nothing else");
+    drop(slow);
+    house.until("nothing is left", || house.leftovers("my-app").is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_fetches_and_takes_nothing_is_given_up() {
+    let standstill = Duration::from_millis(500);
+    let house = house_with(Limits { concurrent_fetches: 2, fetches_of_one: 1, standstill, ..Limits::default() }).await;
+    let work = house.working_copy("work", "my-app");
+    work.bulk("data", 24 << 20);
+    let commit = work.commit_all("bulk");
+    work.ok(&["push", "-q", "gigalixir", "master"]);
+    let line = |text: &str| format!("{:04x}{text}\n", text.len() + 5);
+    let body = format!("{}0001{}{}0000", line("command=fetch"), line(&format!("want {commit}")), line("done"));
+    let mut slow = begin_at(&house, "git-upload-pack", body.len(), "Git-Protocol: version=2\r\n");
+    slow.write_all(body.as_bytes()).unwrap();
+    let mut begun = [0; 15];
+    slow.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200 OK");
+    work.ok(&["clone", "-q", &house.url_of("you", "my-app"), "../yours"]);
+    work.ok(&["clone", "-q", &house.url("my-app"), "../mine"]);
+    let mut rest = Vec::new();
+    // It may be cut off.
+    let _ = slow.read_to_end(&mut rest);
+    assert!(rest.len() < 24 << 20, "it was not sent whole: {}", rest.len());
+}

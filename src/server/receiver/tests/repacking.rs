@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::harness::{House, Work, house_with};
 use crate::server::domain::AppName;
+use crate::server::receiver::places::Places;
 use crate::server::receiver::{Limits, repack};
 
 async fn several_pushes(house: &House) -> Work {
@@ -56,7 +57,8 @@ async fn what_is_unreachable_outlives_the_grace_only() {
             dir: house.dir.path().join("repositories"),
             limits,
             rooms: std::sync::Mutex::default(),
-            packs: tokio::sync::Semaphore::new(1),
+            packs: Places::new(1, 1),
+            fetches: std::sync::Arc::new(Places::new(1, 1)),
         };
         assert!(repack::run(&again, &app).await.unwrap());
         assert_eq!((house.packs("my-app"), is_there()), (packs, kept));
