@@ -35,7 +35,8 @@ pub(super) fn create(path: &Path, work: &Path) -> Result<(), ReceiverError> {
         .tempdir_in(work)
         .map_err(ReceiverError::io("cannot make a repository's folder"))?;
     lay_out(folder.path()).map_err(ReceiverError::io("cannot lay out a repository"))?;
-    match fs::rename(folder.keep(), path) {
+    // Where another was quicker this one goes with its handle.
+    match fs::rename(folder.path(), path) {
         Err(_) if path.is_dir() => Ok(()),
         other => other.map_err(ReceiverError::io(format!("cannot make the repository `{}`", path.display()))),
     }
