@@ -16,10 +16,9 @@ impl From<DeployError> for ActionError {
             DeployError::Busy => Self::Conflict(Invalid::new("", text)),
             DeployError::Cancelled | DeployError::Interrupted => Self::Unavailable(text),
             DeployError::Invalid(why) => Self::Invalid(why),
-            DeployError::Unhealthy(_) => {
-                Self::invalid("", format!("{text}; nothing has changed, `gigalixir logs` says more"))
+            DeployError::Unhealthy(_) | DeployError::ReleasePhase(_) => {
+                Self::invalid("", messages::explain_change(&error).trim_end())
             }
-            DeployError::ReleasePhase(_) => Self::invalid("", text),
             DeployError::NotHot(_) | DeployError::Upgrade(_) => Self::invalid("", messages::explain(&error).trim_end()),
             DeployError::Plan(PlanError::Failed(_)) => Self::invalid("", text),
             DeployError::Plan(PlanError::Cancelled) => Self::Unavailable(text),

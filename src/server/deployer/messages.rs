@@ -62,14 +62,7 @@ pub(super) fn phase_reason(failure: &PhaseFailure) -> String {
 }
 
 fn explain_phase(failure: &PhaseFailure) -> String {
-    let mut text = String::new();
-    let _ = match failure.last_lines.len() {
-        0 => writeln!(text, "\nIt wrote nothing to its standard output or error."),
-        count => writeln!(text, "\nIts last {count} lines:"),
-    };
-    for line in &failure.last_lines {
-        let _ = writeln!(text, "    {line}");
-    }
+    let mut text = last_words("It", "Its last", "", &failure.last_lines);
     let fix = match failure.end.outcome {
         Outcome::OOMKilled => "Make the replicas larger: `gigalixir ps:scale --size 1`.",
         Outcome::TimedOut => "Do what takes long in a job of its own: `gigalixir run --timeout 3600 …`.",
@@ -143,23 +136,51 @@ pub fn explain(error: &DeployError) -> String {
         _ => return text,
     };
     if let Some(trouble) = &failure.trouble {
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "\n{trouble}");
     }
-    if let Some(instance) = &failure.instance {
-        // Writing to a string cannot fail.
-        let _ = match failure.last_lines.len() {
-            0 => writeln!(text, "\n{instance} wrote nothing to its standard output or error."),
-            count => writeln!(text, "\nThe last {count} lines of {instance}:"),
-        };
-        for line in &failure.last_lines {
-            let _ = writeln!(text, "    {line}");
+    text.push_str(&words_and_advice(failure));
+    text.push_str("\nNothing has changed for your visitors. You can push the same commit again.\n");
+    text
+}
+
+/// The same for who has pushed nothing but changed variables, sizes or the release; ends with a line end.
+pub fn explain_change(error: &DeployError) -> String {
+    let mut text = format!("{error}; nothing has changed.\n");
+    match error {
+        DeployError::Unhealthy(failure) => {
+            if let Some(trouble) = &failure.trouble {
+                let _ = writeln!(text, "\n{trouble}");
+            }
+            text + &words_and_advice(failure)
         }
+        DeployError::ReleasePhase(failure) => text + &explain_phase(failure),
+        _ => text,
     }
+}
+
+fn words_and_advice(failure: &RolloutFailure) -> String {
+    let mut text = match &failure.instance {
+        Some(instance) => last_words(instance, "The last", &format!(" of {instance}"), &failure.last_lines),
+        None => String::new(),
+    };
     text.push_str("\nWhat you can try:\n");
     for (number, advice) in (1..).zip(advice(failure)) {
         let _ = writeln!(text, "  {number}. {advice}");
     }
-    text.push_str("\nNothing has changed for your visitors. You can push the same commit again.\n");
+    text
+}
+
+/// "The last 2 lines of hill-web-7-1:", and the lines.
+fn last_words(who: &str, begin: &str, end: &str, lines: &[String]) -> String {
+    let mut text = match lines.len() {
+        0 => format!("\n{who} wrote nothing to its standard output or error.\n"),
+        1 => format!("\n{begin} line{end}:\n"),
+        count => format!("\n{begin} {count} lines{end}:\n"),
+    };
+    for line in lines {
+        let _ = writeln!(text, "    {line}");
+    }
     text
 }
 
@@ -167,7 +188,7 @@ fn advice(failure: &RolloutFailure) -> Vec<String> {
     let process = &failure.process;
     let logs = "Read the whole story: `gigalixir logs`.".to_owned();
     let timeout =
-        format!("Give it more time: `gigalixir config:set {HEALTH_TIMEOUT}=180 --no-restart`, then push again.");
+        format!("Give it more time: `gigalixir config:set {HEALTH_TIMEOUT}=180 --no-restart`, and try again.");
     let specific = match &failure.check {
         FailedCheck::Ended(Exit { reason: ExitReason::OOMKilled, .. }) => {
             vec!["Make the replicas larger: `gigalixir ps:scale --size 1`.".to_owned()]
@@ -235,7 +256,13 @@ mod tests {
             "\n",
             "Nothing has changed for your visitors. You can push the same commit again.\n",
         );
-        assert_eq!(explain(&DeployError::Unhealthy(Box::new(failure))), wanted);
+        let error = DeployError::Unhealthy(Box::new(failure));
+        assert_eq!(explain(&error), wanted);
+        let changed = explain_change(&error);
+        assert!(
+            changed.starts_with("`web` ended with code 1 before it was healthy; nothing has changed.\n\nThe last 2")
+        );
+        assert!(changed.contains("    ** (KeyError) key :url not found\n") && !changed.contains("push"), "{changed}");
     }
 
     #[test]
