@@ -18,4 +18,7 @@ pub struct LogQuery {
     /// Only this process type (ours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
+    /// Only this replica (ours): its name, or as `web.2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
 }

@@ -21,10 +21,8 @@ impl Apps {
         query: LogQuery,
     ) -> Result<impl Stream<Item = String> + Send + use<>, ActionError> {
         let app = self.may(user, name, Action::See).await?;
-        let filter = match query.process.as_deref() {
-            Some(process) => LogFilter::process(ProcessType::parse(process)?),
-            None => LogFilter::all(),
-        };
+        let process = query.process.as_deref().map(ProcessType::parse).transpose()?;
+        let filter = LogFilter::of(process, query.replica);
         let lines = query.num_lines.and_then(|text| text.trim().parse().ok()).unwrap_or(LINES);
         let follow = query.follow.is_none_or(|text| !text.eq_ignore_ascii_case("false"));
         let lines = if follow {

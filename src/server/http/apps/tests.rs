@@ -590,6 +590,11 @@ async fn logs_are_plain_text_and_forgiving_about_their_query() {
     let worker = read("num_lines=2&follow=False&process=worker").await;
     assert!(worker.ends_with(" app[hill-worker-1-1]: worker.1 | line 149\n"), "{worker}");
     assert_eq!(worker.lines().count(), 2);
+    let by_name = read("num_lines=2&follow=False&replica=hill-worker-1-1").await;
+    assert_eq!(by_name, worker);
+    assert_eq!(read("num_lines=2&follow=False&replica=worker.1").await, worker);
+    assert_eq!(read("follow=False&replica=worker.11").await, "");
+    assert_eq!(read("follow=False&replica=worker.1&process=web").await, "");
     assert_eq!(platform.refused("GET", "/api/apps/hill/logs?process=No+Type", json!(null)).await.0, 422);
 }
 
