@@ -86,6 +86,9 @@ pub struct Pod {
     pub name: String,
     /// The process type, `web` and so on.
     pub process: String,
+    /// Its number among those of its type: with it, it can be called `web.2`. 0: an older server did not tell.
+    #[serde(default)]
+    pub index: u32,
     /// The commit it runs.
     pub sha: Option<String>,
     /// `Healthy`, `Starting`, `Crashed`, `Stopping`.

@@ -55,15 +55,16 @@ pub struct Restart {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   gigalixir ps
-  gigalixir ps:kill --pod my-app-web-12-k7x2p")]
+  gigalixir ps:kill --pod my-app-web-12-k7x2p
+  gigalixir ps:kill --replica web.2")]
 pub struct Kill {
     #[command(flatten)]
     target: Target,
-    /// The replica, as `ps` names it
-    #[arg(short, long, value_name = "NAME")]
+    /// The replica: its name, or `web.2`
+    #[arg(short, long, visible_alias = "replica", value_name = "NAME")]
     pod: String,
-    /// Accepted for compatibility; nothing is asked
-    #[arg(short, long)]
+    /// Accepted for old scripts: nothing is asked anyway
+    #[arg(short, long, hide = true)]
     yes: bool,
 }
 
@@ -78,12 +79,25 @@ pub async fn status(client: &Client, args: Status) -> Result<(), Error> {
             "{}: {} of {} replicas running, size {}, {}",
             status.unique_name, status.replicas_running, status.replicas_desired, status.size, status.stack
         ));
+        advise(client, &status);
         if status.pods.is_empty() {
             return Ok(head);
         }
         let header = ["NAME", "PROCESS", "STATUS", "RELEASE", "COMMIT", "RESTARTS", "SINCE", "LAST END"];
         Ok(format!("{head}\n\n{}{}", table(header, status.pods.iter().map(row)), nodes(&status.pods)))
     })
+}
+
+/// What to do where less runs than should.
+fn advise(client: &Client, status: &app::Status) {
+    let name = &status.unique_name;
+    if status.replicas_desired == 0 {
+        client.output.hint(format!("`gigalixir ps:scale web=1 -a {name}` starts a replica"));
+    } else if status.pods.is_empty() {
+        client.output.hint("nothing runs: `git push gigalixir HEAD:main` deploys, `gigalixir releases` tells what was");
+    } else if let Some(pod) = status.pods.iter().find(|pod| pod.status == "Crashed") {
+        client.output.hint(format!("`gigalixir logs -t -a {name} --replica {}` tells what it said last", pod.name));
+    }
 }
 
 /// Erlang nodes and whom they see; nothing for apps without.
@@ -103,12 +117,17 @@ fn nodes(pods: &[Pod]) -> String {
     }
 }
 
+/// What the replica can be called in other commands.
+fn process(pod: &Pod) -> String {
+    if pod.index == 0 { pod.process.clone() } else { format!("{}.{}", pod.process, pod.index) }
+}
+
 fn row(pod: &Pod) -> [String; 8] {
     let last = pod.last_state.terminated.as_ref();
     let last = last.map(|end| format!("{} (exit code {}) {}", end.reason, end.exit_code, time(&end.finished_at)));
     [
         pod.name.clone(),
-        pod.process.clone(),
+        process(pod),
         pod.status.clone(),
         format!("v{}", pod.version),
         pod.sha.as_deref().unwrap_or("-").chars().take(7).collect(),

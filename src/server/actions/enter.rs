@@ -140,8 +140,17 @@ impl Apps {
 }
 
 fn is_called(instance: &Instance, name: &str) -> bool {
-    let process = instance.workload.process.as_str();
-    name == instance.name || name == process || name == format!("{process}.{}", instance.index)
+    name == instance.name || name == instance.workload.process.as_str() || is_numbered(instance, name)
+}
+
+fn is_numbered(instance: &Instance, name: &str) -> bool {
+    name == format!("{}.{}", instance.workload.process.as_str(), instance.index)
+}
+
+/// The best of those that `name`, such as `web.2`, means: one that is being replaced has its successor's number too.
+pub(super) fn numbered<'a>(all: &'a [Instance], name: &str) -> Option<&'a Instance> {
+    let meant = || all.iter().filter(|instance| is_numbered(instance, name));
+    best(meant()).or_else(|| meant().next())
 }
 
 /// Any of the best: ready before starting, then newer before older, then `web` before other processes.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::ActionError;
 use super::access::Action;
 use super::apps::{Apps, counts};
+use super::enter::numbered;
 use crate::api::app::{LastState, Pod, Scale, Status, Terminated};
 use crate::server::domain::{
     App, Exit, ExitReason, Instance, InstanceState, ProcessType, ReleaseVersion, Size, User, WorkloadId,
@@ -75,9 +76,11 @@ impl Apps {
         })
     }
 
-    /// Ends one replica and puts a new one in its place; returns when the new one is on its way.
+    /// Ends one replica (a pod's name, or `web.2`) and puts a new one in its place; returns when the new one is on its way.
     pub async fn kill(&self, user: &User, name: &str, replica: &str) -> Result<(), ActionError> {
         let app = self.may(user, name, Action::Kill).await?;
+        let all = self.rooms.deployer.status(&app.name);
+        let replica = numbered(&all, replica).map_or(replica, |instance| &instance.name);
         if !self.rooms.deployer.kill(&app, replica, user.email.to_string()).await? {
             let text = format!("there is no replica `{}`; `gigalixir ps` lists them", replica.escape_debug());
             return Err(ActionError::NotFound(text));
@@ -129,6 +132,7 @@ fn pod(instance: Instance, shas: &HashMap<ReleaseVersion, String>) -> Pod {
     Pod {
         name: instance.name,
         process: instance.workload.process.into(),
+        index: instance.index,
         sha: shas.get(&instance.release).cloned(),
         status: String::new(),
         version: instance.release.0,
