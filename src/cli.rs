@@ -2,6 +2,8 @@
 //!
 //! The groups of the top-level help are the only list of commands besides the enum; a test holds them together.
 
+mod meant;
+
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -124,6 +126,12 @@ pub struct ServerArgs {
 }
 
 const AFTER_HELP: &str = "\
+First steps, in the git repository of an app:
+  gigalixir login --host https://paas.example.com     (or `signup`)
+  gigalixir create my-app
+  git push gigalixir HEAD:main
+  gigalixir logs
+
 The app of a command is, in this order: -a NAME, the app as an argument, GIGALIXIR_APP, the git remote.
 The platform is, in this order: --host URL, GIGALIXIR_HOST, what `login --host` remembered, http://localhost:4000.
 Credentials are kept in ~/.netrc, where git finds them. `gigalixir COMMAND --help` has examples.
@@ -136,7 +144,7 @@ Exit codes:
   4    no such app, release or variable
   5    the server cannot be reached, or its answer broke off
   130  interrupted
-`run` ends with the code of what it ran.";
+`run`, `ps:run` and `ps:ssh` end with the code of what they ran.";
 
 /// The commands as the help groups them.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -224,7 +232,7 @@ const GROUPS: &[(&str, &[&str])] = &[
 
 /// What was typed. Ends the process itself for `--help`, `--version` and what cannot be parsed (exit code 2).
 pub fn parse() -> Cli {
-    let matches = tree().get_matches();
+    let matches = tree().try_get_matches().unwrap_or_else(|error| meant::advised(&tree(), error).exit());
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 

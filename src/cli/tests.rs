@@ -30,6 +30,8 @@ fn every_command_has_a_summary_and_argument_help() {
         let name = command.get_name();
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         assert!(!about.is_empty() && !about.ends_with('.'), "{name}: {about:?}");
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(examples.contains("Examples:\n  ") || command.is_hide_set(), "{name} shows no example");
         for argument in command.get_arguments() {
             assert!(argument.get_help().is_some(), "{name}: {}", argument.get_id());
         }
@@ -118,6 +120,21 @@ fn lines_that_people_type() {
 }
 
 #[test]
+fn lines_that_leave_out_what_is_clear() {
+    for line in [
+        "create my-app",
+        "releases:rollback 3",
+        "rollback my-app 3",
+        "ps:kill --replica web.2",
+        "logs --replica web.2",
+        "canary:unset",
+        "stack:set debian-12",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
 fn lines_about_accounts_that_people_type() {
     for line in [
         "login -t 123456",
@@ -200,6 +217,9 @@ fn lines_that_make_no_sense() {
         ("nonsense", ErrorKind::InvalidSubcommand),
         ("config:set", ErrorKind::MissingRequiredArgument),
         ("config:get", ErrorKind::MissingRequiredArgument),
+        ("create -n one two", ErrorKind::ArgumentConflict),
+        ("stack:set", ErrorKind::MissingRequiredArgument),
+        ("stack:set -s one two", ErrorKind::ArgumentConflict),
         ("ps:scale -r minus", ErrorKind::ValueValidation),
         ("login -p secret --password-stdin", ErrorKind::ArgumentConflict),
         ("rollback -r 1 --rollback_id x", ErrorKind::ArgumentConflict),

@@ -20,11 +20,12 @@ const SHOWN: usize = 19;
 Examples:
   gigalixir stack:set gigalixir-24
   gigalixir stack:set -a my-app -s debian-12")]
+#[group(required = true, multiple = false, id = "which", args = ["stack", "name"])]
 pub struct Set {
     #[command(flatten)]
     app: AppOption,
     /// The stack
-    #[arg(short, long, value_name = "STACK", conflicts_with = "name", required_unless_present = "name")]
+    #[arg(short, long, value_name = "STACK")]
     stack: Option<String>,
     /// The stack, as -s takes it
     #[arg(value_name = "STACK")]
