@@ -262,20 +262,24 @@ impl From<HttpError> for Error {
 
 fn refused(message: String, status: StatusCode, host: &str, signed_in: bool, understood: bool) -> Error {
     let login = format!("run `gigalixir login --host {host}`");
+    let asked = format!("the platform that was asked is {host}");
     // What the server says to do is better than what can be guessed from a status.
     let advised = understood && message.contains("`gigalixir ");
     match status {
-        StatusCode::UNAUTHORIZED if advised => Error::new(Kind::Access, message),
+        StatusCode::UNAUTHORIZED if !signed_in => Error::new(Kind::Access, format!("you are not signed in to {host}"))
+            .hint(format!("{login}; `gigalixir signup --host {host}` makes an account")),
+        StatusCode::UNAUTHORIZED if advised => Error::new(Kind::Access, message).hint(asked),
         StatusCode::NOT_FOUND if advised => Error::not_found(message),
-        StatusCode::UNAUTHORIZED if signed_in => Error::new(Kind::Access, message)
+        StatusCode::UNAUTHORIZED => Error::new(Kind::Access, message)
             .hint(format!("the key in ~/.netrc is not accepted, it may have expired or been reset: {login}")),
-        StatusCode::UNAUTHORIZED => Error::new(Kind::Access, message).hint(format!("you are not signed in: {login}")),
         StatusCode::FORBIDDEN => Error::new(Kind::Access, message),
         // Its own words tell what was looked for, and where to look.
         StatusCode::NOT_FOUND if understood => Error::not_found(message),
         StatusCode::NOT_FOUND => {
             Error::not_found(message).hint(format!("is {host} a gigalixir server, and new enough for this command?"))
         }
+        // One that tells that it is stopping, or that nobody is there to be entered, has no more to tell in its log.
+        StatusCode::SERVICE_UNAVAILABLE if understood => Error::failed(message),
         status if status.is_server_error() => Error::failed(message).hint("the server's own log tells more"),
         _ => Error::failed(message),
     }
@@ -284,11 +288,23 @@ fn refused(message: String, status: StatusCode, host: &str, signed_in: bool, und
 /// `{"password": ["is too short"]}` reads "password is too short".
 fn sentences(errors: &api::Errors) -> String {
     let lines = errors.errors.iter().flat_map(|(field, messages)| {
-        let field = if field == "unique_name" { "name".to_owned() } else { field.replace('_', " ") };
+        let field = field_name(field);
         messages.iter().map(|message| format!("{field} {message}").trim().to_owned()).collect::<Vec<_>>()
     });
     let text = super::output::visible(&lines.collect::<Vec<_>>().join("\n"));
     if text.trim().is_empty() { "the server refused without saying why".to_owned() } else { text }
+}
+
+/// What people call a field of the wire.
+fn field_name(field: &str) -> String {
+    match field {
+        "unique_name" => "name".to_owned(),
+        "fqdn" => "domain".to_owned(),
+        "configs" => "variables:".to_owned(),
+        "next_email" => "new email".to_owned(),
+        "tz" => "time zone".to_owned(),
+        other => other.replace('_', " "),
+    }
 }
 
 /// The beginning of a foreign text, in one line and harmless to a terminal.

@@ -94,10 +94,11 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
     lines.join("\n")
 }
 
-/// Names and values, one pair a line, the names aligned.
+/// Names and values, one pair a line, the names aligned. A name without a value has nothing to tell.
 pub fn fields<const N: usize>(pairs: [(&str, String); N]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    let lines = pairs.map(|(name, value)| format!("{name:width$}  {}", visible(&value)).trim_end().to_owned());
+    let told = || pairs.iter().filter(|(_, value)| !value.is_empty());
+    let width = told().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines: Vec<_> = told().map(|(name, value)| format!("{name:width$}  {}", visible(value))).collect();
     lines.join("\n")
 }
 
@@ -135,7 +136,8 @@ mod tests {
     fn tables_have_no_lines_and_no_trailing_blanks() {
         let rows = [["a".to_owned(), "1".to_owned()], ["long-name".to_owned(), String::new()]];
         assert_eq!(table(["NAME", "SIZE"], rows), "NAME       SIZE\na          1\nlong-name");
-        assert_eq!(fields([("Name", "a".into()), ("Address", "b".into())]), "Name     a\nAddress  b");
+        let pairs = [("Name", "a".into()), ("Something else", String::new()), ("Address", "b".into())];
+        assert_eq!(fields(pairs), "Name     a\nAddress  b");
     }
 
     #[test]

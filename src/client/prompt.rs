@@ -77,7 +77,13 @@ pub fn stdin_password(question: &str) -> Result<String, Error> {
 fn stdin_line(question: &str) -> Result<String, Error> {
     let mut line = String::new();
     match io::stdin().read_line(&mut line) {
-        Ok(0) => Err(missing(question)),
+        Ok(0) => {
+            // Ctrl-D leaves the cursor behind the question.
+            if io::stdin().is_terminal() {
+                ask("\n")?;
+            }
+            Err(missing(question))
+        }
         Ok(_) => Ok(line),
         Err(error) => Err(Error::io("could not read standard input", &error)),
     }
@@ -85,6 +91,9 @@ fn stdin_line(question: &str) -> Result<String, Error> {
 
 fn missing(question: &str) -> Error {
     let wanted = question.to_lowercase();
+    if io::stdin().is_terminal() {
+        return Error::new(Kind::Interrupted, format!("nothing was typed for the {wanted}"));
+    }
     Error::usage(format!("standard input has no line for the {wanted}"))
         .hint("run it at a terminal to be asked, or see the options in `--help`")
 }

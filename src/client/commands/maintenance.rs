@@ -19,8 +19,8 @@ use crate::client::error::Error;
 pub struct Switch {
     #[command(flatten)]
     target: Target,
-    /// Accepted for compatibility; nothing is asked
-    #[arg(short, long)]
+    /// Accepted for old scripts: nothing is asked anyway
+    #[arg(short, long, hide = true)]
     yes: bool,
 }
 
@@ -70,7 +70,7 @@ pub async fn page(client: &Client, args: Page) -> Result<(), Error> {
 fn read(file: &Path) -> Result<String, Error> {
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    let text = text.map_err(|error| Error::usage(format!("cannot read `{}`: {error}", file.display())))?;
+    let text = text.map_err(|error| Error::io(format_args!("could not read {}", file.display()), &error))?;
     if text.is_empty() {
         return Err(Error::usage(format!(
             "`{}` is empty; `--default` brings the platform's page back",

@@ -9,7 +9,7 @@ use crate::api::mfa::{MfaSecret, MfaToken, RecoveryCodes};
 use crate::client::Client;
 use crate::client::error::Error;
 use crate::client::http::{Answer, Api};
-use crate::client::output::visible;
+use crate::client::output::{Output, visible};
 
 /// Arguments of `account:mfa…`.
 #[derive(Debug, Args)]
@@ -23,9 +23,11 @@ pub struct Mfa {
 pub async fn activate(client: &Client, _: Mfa) -> Result<(), Error> {
     let api = client.api()?;
     let begun: MfaSecret = api.send(Method::POST, &["api", "mfa", "start"], &json!({})).await?.read(&api)?;
-    client.output.status(format!("Add this to your authenticator app:\n\n  {}\n", visible(&begun.url)));
+    // A part of the question, so not for `--quiet` to silence.
+    let asking = Output { quiet: false, ..client.output };
+    asking.status(format!("Add this to your authenticator app:\n\n  {}\n", visible(&begun.url)));
     if let Some(secret) = secret(&begun.url) {
-        client.output.status(format!("or type it there: {}\n", visible(&secret)));
+        asking.status(format!("or type it there: {}\n", visible(&secret)));
     }
     let mfa_token = client.prompt.line("Token from the app")?;
     let answer = api.send(Method::POST, &["api", "mfa", "verify"], &MfaToken { mfa_token }).await?;

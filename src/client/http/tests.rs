@@ -77,7 +77,14 @@ async fn refusals_read_as_sentences() {
     let unauthorized = "HTTP/1.1 401 Unauthorized\r\n\r\n{\"errors\": {\"\": [\"wrong e-mail or key\"]}}";
     let (code, text) = refusal(unauthorized).await;
     assert_eq!(code, 3);
-    assert!(text.contains("you are not signed in: run `gigalixir login --host http://"), "{text}");
+    assert!(
+        text.starts_with("you are not signed in to http://000.0.0.0:0/paas\nrun `gigalixir login --host "),
+        "{text}"
+    );
+    let stopping = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"errors\": {\"\": [\"the server is stopping\"]}}";
+    assert_eq!(refusal(stopping).await, (1, "the server is stopping".to_owned()));
+    let taken = "HTTP/1.1 422 Unprocessable Entity\r\n\r\n{\"errors\": {\"fqdn\": [\"has already been taken\"]}}";
+    assert_eq!(refusal(taken).await, (1, "domain has already been taken".to_owned()));
     let missing = "HTTP/1.1 404 Not Found\r\n\r\n{\"errors\": {\"\": [\"there is no app `a`\"]}}";
     let (code, text) = refusal(missing).await;
     assert_eq!((code, text.lines().next()), (4, Some("there is no app `a`")));

@@ -83,8 +83,8 @@ impl Apps {
         let found = self.rooms.store.schedules_of(app.id).await?.into_iter().find(|found| found.plan.name == schedule);
         let found = found.ok_or_else(|| unknown(schedule))?;
         if found.of_code {
-            let text = "comes with the code: take it out of app.json and push";
-            return Err(ActionError::invalid("name", text));
+            let text = format!("the schedule {schedule} comes with the code: take it out of app.json and push");
+            return Err(ActionError::invalid("", text));
         }
         self.rooms.store.remove_schedule(app.id, schedule.to_owned(), user.email.to_string()).await?;
         self.rooms.jobs.schedules_changed();

@@ -173,7 +173,11 @@ impl Hostname {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let ok = !text.is_empty() && text.len() <= 253 && text.split('.').all(is_label);
-        if ok { Ok(Self(text.into())) } else { Err(Invalid::new("fqdn", "has invalid format")) }
+        if ok {
+            Ok(Self(text.into()))
+        } else {
+            Err(Invalid::new("fqdn", "has invalid format: it should be a name as www.example.com"))
+        }
     }
 
     /// Checks and lower-cases what an app may have as a domain.
