@@ -44,10 +44,20 @@ fn from_json(text: &str) -> Result<Variables, Error> {
 
 fn from_env(text: &str) -> Result<Variables, Error> {
     let pairs: Result<Variables, dotenvy::Error> = dotenvy::from_read_iter(text.as_bytes()).collect();
-    pairs.map_err(|_| {
-        Error::usage("the text is not in the `.env` format: lines of `NAME=value`")
+    pairs.map_err(|error| {
+        Error::usage(format!("{} not in the `.env` format: lines of `NAME=value`", unreadable(text, &error)))
             .hint("put a value with blanks, quotes, `$` or `#` between single quotes, or import JSON")
     })
+}
+
+/// Which line cannot be read; never what it says, for that may be a secret.
+fn unreadable(text: &str, error: &dotenvy::Error) -> String {
+    let dotenvy::Error::LineParse(line, _) = error else { return "the text is".to_owned() };
+    let first = line.lines().next().unwrap_or_default();
+    match text.lines().position(|candidate| candidate.trim_end() == first.trim_end()) {
+        Some(number) => format!("line {} is", number + 1),
+        None => "the text is".to_owned(),
+    }
 }
 
 /// A `.env` file that [`from_text`] reads back to the same variables.
@@ -127,6 +137,8 @@ mod tests {
             let error = from_text(wrong).unwrap_err();
             assert!(!error.message.contains("hunter2"), "{error}");
         }
+        let error = from_text("# first\nA=1\nno line hunter2\nB=2\n").unwrap_err();
+        assert_eq!(error.message, "line 3 is not in the `.env` format: lines of `NAME=value`");
     }
 
     #[test]

@@ -163,9 +163,11 @@ pub struct DeleteConfig {
 
 /// Shows all variables.
 pub async fn list(client: &Client, args: List) -> Result<(), Error> {
-    let (data, variables) = fetch(client, &args.target.resolve(client)?).await?;
+    let app = args.target.resolve(client)?;
+    let (data, variables) = fetch(client, &app).await?;
     client.output.result(&data, || {
         if variables.is_empty() {
+            client.output.hint(format!("{app} has no variables yet: `gigalixir config:set NAME=value` sets one"));
             return Ok(String::new());
         }
         Ok(table(["NAME", "VALUE"], variables.into_iter().map(|(name, value)| [name, value])))
@@ -250,15 +252,22 @@ async fn store(client: &Client, app: &str, variables: Variables, when: When) -> 
 }
 
 async fn remove(client: &Client, app: &str, names: Vec<String>, when: When) -> Result<(), Error> {
-    let listed = list_names(names.iter());
     let (avoid_restart, hot) = (when == When::Later, when == When::Hot);
     let body = match &names[..] {
         [name] => UnsetConfig { key: Some(name.clone()), keys: Vec::new(), avoid_restart, hot },
-        _ => UnsetConfig { key: None, keys: names, avoid_restart, hot },
+        _ => UnsetConfig { key: None, keys: names.clone(), avoid_restart, hot },
     };
+    let (_, before) = fetch(client, app).await?;
+    let (there, absent): (Vec<_>, Vec<_>) = names.iter().partition(|name| before.contains_key(*name));
+    if !absent.is_empty() {
+        client.output.hint(format!("{app} had no variable {}", list_names(absent.into_iter())));
+    }
+    let listed = list_names(there.into_iter());
     client.output.waiting(doing("Unsetting", &listed, app, when));
     let answer = client.api()?.send(Method::DELETE, &["api", "apps", app, "configs"], &body).await?;
-    done(client, "Unset", &listed, app, when);
+    if !listed.is_empty() {
+        done(client, "Unset", &listed, app, when);
+    }
     client.output.result(&answer.data, || Ok(String::new()))
 }
 
