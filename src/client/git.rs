@@ -74,18 +74,26 @@ pub fn rewrite(from: &str, to: &str) -> Result<(), Error> {
 }
 
 /// Pushes `reference` to the branch that the remote deploys, with push options; git speaks for itself. The branch is
-/// `master` where that is there already, else `main`.
-pub fn push(remote: &str, reference: &str, options: &[&str]) -> Result<(), Error> {
+/// `master` where that is there already, else `main`. False: the branch is there already, and nothing was pushed.
+pub fn push(remote: &str, reference: &str, options: &[&str]) -> Result<bool, Error> {
     let failed = |error: io::Error| Error::io("could not run `git`", &error);
-    let listed = git(&["ls-remote", "--heads", "--", remote, "refs/heads/master"]).map_err(failed)?;
-    let branch = if listed.stdout.is_empty() { "main" } else { "master" };
+    let branches = ["refs/heads/master", "refs/heads/main"];
+    let listed = git(&["ls-remote", "--heads", "--", remote, branches[0], branches[1]]).map_err(failed)?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let has = |branch: &str| listed.lines().find_map(|line| line.strip_suffix(branch)).map(str::trim);
+    let branch = if has(branches[0]).is_some() { branches[0] } else { branches[1] };
+    let commit = format!("{reference}^{{commit}}");
+    let wished = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).map_err(failed)?;
+    if has(branch).is_some_and(|there| there.as_bytes() == wished.stdout.trim_ascii()) {
+        return Ok(false);
+    }
     let mut command = Command::new("git");
     command.arg("push");
     for option in options {
         command.args(["-o", option]);
     }
-    let status = command.args(["--", remote, &format!("{reference}:refs/heads/{branch}")]).status().map_err(failed)?;
-    if status.success() { Ok(()) } else { Err(Error::failed("the push was not accepted; git says why above")) }
+    let status = command.args(["--", remote, &format!("{reference}:{branch}")]).status().map_err(failed)?;
+    if status.success() { Ok(true) } else { Err(Error::failed("the push was not accepted; git says why above")) }
 }
 
 fn git(arguments: &[&str]) -> io::Result<Output> {

@@ -43,5 +43,9 @@ pub fn deploy(client: &Client, args: &Deploy) -> Result<(), Error> {
     })?;
     let options = [("hot", args.hot), ("or-restart", args.or_restart), ("clean", args.clean)];
     let options: Vec<_> = options.into_iter().filter(|(_, wished)| *wished).map(|(name, _)| name).collect();
-    git::push(&remote.name, &args.reference, &options)
+    if !git::push(&remote.name, &args.reference, &options)? {
+        client.output.status(format!("{} was pushed to {name} before; there is nothing to do.", args.reference));
+        client.output.hint("`git commit --allow-empty -m again` makes a commit that is deployed anew, `gigalixir releases` tells what runs");
+    }
+    Ok(())
 }

@@ -42,8 +42,14 @@ pub async fn set(client: &Client, args: GitRemote) -> Result<(), Error> {
 pub(super) fn connect(client: &Client, api: &Api, app: &App, remote: &str) -> Result<(), Error> {
     let url = Url::parse(&app.git_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let url = url.ok_or_else(|| Error::failed(format!("the server gave `{}` as the git address", app.git_url)))?;
+    let before =
+        git::remotes(&client.host).into_iter().find(|known| known.name == remote && known.app != app.unique_name);
     git::set_remote(remote, url.as_str())?;
     client.output.status(format!("Set git remote {remote} to {url}."));
+    if let Some(before) = before {
+        let app = before.app;
+        client.output.hint(format!("it led to {app} before: `gigalixir git:remote {app}` sets it back"));
+    }
     let machine = host::machine(&url);
     if let Some(credentials) = api.credentials().filter(|_| !machine.eq_ignore_ascii_case(client.host.machine())) {
         if client.netrc.share(machine, credentials)? {

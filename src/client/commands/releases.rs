@@ -24,12 +24,16 @@ pub struct List {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   gigalixir releases:rollback
+  gigalixir releases:rollback 12
   gigalixir releases:rollback --version 12
   gigalixir releases:rollback --hot
   gigalixir rollback my-app --rollback_id=2fbf5dd5-b920-4f2c-aeea-ebde333ee1e6")]
 pub struct Rollback {
     #[command(flatten)]
-    target: Target,
+    app: AppOption,
+    /// The release's number, as -r takes it; what is no number is the app
+    #[arg(value_name = "N", num_args = 0..=2)]
+    words: Vec<String>,
     /// The release to run again [default: the one before the live one]
     #[arg(short = 'r', long, value_name = "N", conflicts_with = "rollback_id")]
     version: Option<String>,
@@ -128,9 +132,17 @@ fn changes(app: AppChange) -> Vec<String> {
 
 /// Makes a new release that runs what an earlier one ran.
 pub async fn rollback(client: &Client, args: Rollback) -> Result<(), Error> {
-    let name = args.target.resolve(client)?;
+    let (app, number) = sort_words(&args.words)?;
+    let name = args.app.resolve(client, app)?;
+    let version = match (args.version, number) {
+        (Some(_), Some(_)) => return Err(Error::usage("two releases are named")),
+        (version, number) => version.or(number.map(str::to_owned)),
+    };
+    if version.is_some() && args.rollback_id.is_some() {
+        return Err(Error::usage("two releases are named"));
+    }
     let api = client.api()?;
-    let (segment, shown) = match (args.version, args.rollback_id) {
+    let (segment, shown) = match (version, args.rollback_id) {
         (Some(version), _) => {
             let number = version.strip_prefix('v').unwrap_or(&version).to_owned();
             (checked(&number)?, format!("v{number}"))
@@ -148,6 +160,17 @@ pub async fn rollback(client: &Client, args: Rollback) -> Result<(), Error> {
     let answer = api.send_empty(Method::POST, &path, &query).await?;
     client.output.status(format!("Rolled {name} back to {shown}."));
     client.output.result(&answer.data, || Ok(String::new()))
+}
+
+/// Tells a release's number from the app's name, which begins with a letter.
+fn sort_words(words: &[String]) -> Result<(Option<&str>, Option<&str>), Error> {
+    let (numbers, apps): (Vec<&str>, Vec<&str>) =
+        words.iter().map(String::as_str).partition(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    match (&apps[..], &numbers[..]) {
+        ([_, _, ..], _) => Err(Error::usage(format!("two apps are named, `{}` and `{}`", apps[0], apps[1]))),
+        (_, [_, _, ..]) => Err(Error::usage("two releases are named")),
+        _ => Ok((apps.first().copied(), numbers.first().copied())),
+    }
 }
 
 async fn previous(api: &Api, name: &str) -> Result<u32, Error> {
@@ -192,6 +215,21 @@ mod tests {
                 hot: Vec::new(),
             })
             .collect()
+    }
+
+    #[test]
+    fn a_number_is_no_app() {
+        let sorted = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            sort_words(&words).map(|(app, number)| (app.map(str::to_owned), number.map(str::to_owned))).ok()
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(sorted(&[]), Some((None, None)));
+        assert_eq!(sorted(&["12"]), Some((None, text("12"))));
+        assert_eq!(sorted(&["my-app"]), Some((text("my-app"), None)));
+        assert_eq!(sorted(&["my-app", "12"]), Some((text("my-app"), text("12"))));
+        assert_eq!(sorted(&["a", "b"]), None);
+        assert_eq!(sorted(&["1", "2"]), None);
     }
 
     #[test]
