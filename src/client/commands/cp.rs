@@ -17,11 +17,14 @@ use crate::client::error::Error;
 use crate::client::{Client, console};
 
 /// Packs `$2` of the folder `$1`. Runs inside the replica; paths are arguments, never part of it.
-const PACK: &str = r#"exec tar -cf - -C "$1" -- "$2""#;
+const PACK: &str = r#"
+if [ ! -e "$1/$2" ] && [ ! -L "$1/$2" ]; then echo "there is no $2 in $1" >&2; exit 1; fi
+exec tar -cf - -C "$1" -- "$2""#;
 /// Unpacks into the folder `$1`, or as `$1` what the archive calls `$2`.
 const UNPACK: &str = r#"
 if [ -d "$1" ]; then exec tar -xf - -C "$1"; fi
 if [ -z "$2" ]; then echo "$1 is no folder" >&2; exit 1; fi
+if [ ! -d "$(dirname -- "$1")" ]; then echo "there is no folder $(dirname -- "$1")" >&2; exit 1; fi
 folder=$(mktemp -d -- "$(dirname -- "$1")/.copy-XXXXXX") || exit
 tar -xf - -C "$folder" && mv -T -- "$folder/$2" "$1"
 code=$?
@@ -108,7 +111,7 @@ async fn copy_out(client: &Client, place: &(String, Option<String>), from: &str,
     let told = attend(&mut ear, Some(&mut into)).await;
     drop(into);
     drop(mouth);
-    console::finish(told?)?;
+    finish(told?)?;
     unpacking.await.map_err(io::Error::other).and_then(|done| done).map_err(failed)?;
     std::fs::rename(unpacked.path().join(&name), &target).map_err(failed)
 }
@@ -148,7 +151,17 @@ async fn copy_in(client: &Client, place: &(String, Option<String>), from: &[Path
         told = attend(&mut ear, None) => told,
         failed = send => failed,
     };
-    console::finish(told?)
+    finish(told?)
+}
+
+/// The end of the program over there. Its code says nothing that a code of ours means.
+fn finish(told: Told) -> Result<(), Error> {
+    match told {
+        Told::Exited(code @ 1..) => {
+            Err(Error::failed(format!("nothing was copied: tar in the replica ended with code {code}")))
+        }
+        other => console::finish(other),
+    }
 }
 
 fn pack(into: DuplexStream, sources: &[(PathBuf, String)]) -> io::Result<()> {

@@ -80,7 +80,19 @@ pub async fn run(client: &Client, args: Command) -> Result<(), Error> {
     if job.state == "queued" {
         client.output.waiting("Other jobs of this app run first; waiting …");
     }
-    let (job, data) = follow(client, &api, &name, &id).await?;
+    let followed = tokio::select! {
+        followed = follow(client, &api, &name, &id) => followed,
+        _ = tokio::signal::ctrl_c() => {
+            return Err(Error::new(Kind::Interrupted, format!("interrupted; job {id} runs on"))
+                .hint(format!("`gigalixir jobs:stop {id} -a {name}` ends it, `jobs:logs {id}` follows it again")));
+        }
+    };
+    let (job, data) = followed.map_err(|error| match error.kind {
+        Kind::Unreachable => {
+            error.hint(format!("the job runs on: `gigalixir jobs:logs {id} -a {name}` follows it again"))
+        }
+        _ => error,
+    })?;
     if client.output.json {
         client.output.result(&data, || Ok(String::new()))?;
     }
