@@ -10,7 +10,9 @@ use super::super::output::visible;
 use super::state::{Page, State};
 use crate::api::observer::System;
 
-const KEYS: &str = "Tab 1-6 page  ↑↓ row  s sort  Enter tree  p pause  Space refresh  q quit";
+const KEYS: &str = "q quit  Tab 1-6 page  ↑↓ row  s sort  Enter tree  p pause  Space refresh";
+/// Columns below which not all of a process is shown.
+const NARROW: u16 = 80;
 
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
     let [head, tabs, body, foot] =
@@ -68,7 +70,11 @@ fn page(frame: &mut Frame<'_>, area: Rect, state: &State) {
                     one.current.clone(),
                 ]
             });
-            let widths = [Length(12), Fill(3), Length(10), Length(14), Length(10), Length(9), Fill(3)];
+            // In a narrow terminal who it is, its memory and its queue go before the rest.
+            let widths = match area.width < NARROW {
+                true => [Length(10), Fill(1), Length(9), Length(0), Length(0), Length(6), Length(0)],
+                false => [Length(12), Fill(3), Length(10), Length(14), Length(10), Length(9), Fill(3)],
+            };
             table(frame, area, state.row, header, rows, &widths);
         }
         Page::Tables => {
