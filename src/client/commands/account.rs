@@ -121,6 +121,8 @@ pub struct PasswordSet {
 
 /// Signs in: trades e-mail and password for a key.
 pub async fn login(client: &Client, args: Login) -> Result<(), Error> {
+    // Before a password is typed: it may be the wrong place.
+    client.output.waiting(format!("Signing in to {}.", client.host));
     let email = match args.email {
         Some(email) => email,
         None => client.prompt.line("E-mail")?,
@@ -171,11 +173,12 @@ fn percent_encoded(text: &str) -> String {
 /// Forgets the key on this machine. It stays valid on the server until it expires or is reset.
 pub fn logout(client: &Client) -> Result<(), Error> {
     let machine = client.host.machine();
-    match client.netrc.forget(machine)? {
+    let email = client.netrc.forget(machine)?;
+    match &email {
         Some(email) => client.output.status(format!("Signed out of {} ({email}).", client.host)),
         None => client.output.status(format!("Nobody is signed in to {}.", client.host)),
     }
-    Ok(())
+    client.output.result(&json!({ "email": email, "host": client.host.to_string() }), || Ok(String::new()))
 }
 
 /// Shows who is signed in.

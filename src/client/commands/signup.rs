@@ -80,6 +80,7 @@ impl NewPassword {
 
 /// Makes an account.
 pub async fn signup(client: &Client, args: Signup) -> Result<(), Error> {
+    client.output.waiting(format!("Making an account at {}.", client.host));
     let email = match args.email {
         Some(email) => email,
         None => client.prompt.line("E-mail")?,

@@ -11,9 +11,11 @@ use crate::client::output::{table, visible};
 /// Arguments of `account:ssh_keys:add`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  gigalixir account:ssh_keys:add ~/.ssh/id_ed25519.pub
   gigalixir account:ssh_keys:add \"$(cat ~/.ssh/id_ed25519.pub)\"")]
 pub struct Add {
-    /// The public key: the one line of a `.pub` file
+    /// The public key: a `.pub` file, or the one line in it
+    #[arg(value_name = "KEY")]
     ssh_key: String,
 }
 
@@ -48,12 +50,29 @@ fn row(key: SshKey) -> [String; 4] {
 
 /// Adds a key.
 pub async fn add(client: &Client, args: Add) -> Result<(), Error> {
+    let ssh_key = public_key(args.ssh_key)?;
     let api = client.api()?;
-    let answer = api.send(Method::POST, &["api", "ssh_keys"], &AddSshKey { ssh_key: args.ssh_key }).await?;
+    let answer = api.send(Method::POST, &["api", "ssh_keys"], &AddSshKey { ssh_key }).await?;
     let key: SshKey = answer.read(&api)?;
     client.output.status(format!("Added {}.", visible(&key.fingerprint)));
     client.output.hint("it opens all your apps at once: `gigalixir ps:ssh --ssh`, or `ssh APP@HOST -p PORT`");
     client.output.result(&answer.data, || Ok(String::new()))
+}
+
+/// The key itself, if a file was named. A private key, which its owner may take for it, leaves this machine in no case.
+fn public_key(word: String) -> Result<String, Error> {
+    let file = std::path::Path::new(&word);
+    let text = match file.is_file() {
+        true => {
+            std::fs::read_to_string(file).map_err(|error| Error::io(format_args!("could not read {word}"), &error))?
+        }
+        false => word.clone(),
+    };
+    if text.contains("PRIVATE KEY") {
+        return Err(Error::usage("that is a private key, and it was sent nowhere")
+            .hint("the public one is in the file beside it that ends in `.pub`"));
+    }
+    Ok(text.trim().to_owned())
 }
 
 /// Removes a key.
