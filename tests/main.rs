@@ -15,6 +15,7 @@ mod acme;
 mod api;
 mod apps;
 mod cas;
+mod client;
 mod cluster;
 mod console;
 mod crash;

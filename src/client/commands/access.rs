@@ -78,7 +78,8 @@ pub async fn add(client: &Client, args: Add) -> Result<(), Error> {
     let (name, email) = args.named.resolve(client)?;
     let body = Grant { email, role: args.role };
     let answer = client.api()?.send(Method::POST, &["api", "apps", &name, "permissions"], &body).await?;
-    client.output.status(format!("{} has access to {name} now.", body.email));
+    let role = body.role.as_deref().unwrap_or("COLLABORATOR").to_uppercase();
+    client.output.status(format!("{} has access to {name} now, as {role}.", body.email));
     client.output.result(&answer.data, || Ok(String::new()))
 }
 

@@ -10,7 +10,7 @@ use super::git::connect;
 use super::target::Target;
 use crate::api::app::{App, CreateApp};
 use crate::client::Client;
-use crate::client::error::Error;
+use crate::client::error::{Error, Kind};
 use crate::client::git;
 use crate::client::output::{fields, table, time};
 
@@ -28,12 +28,16 @@ pub struct Info {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   gigalixir create
-  gigalixir create -n my-app
+  gigalixir create my-app
+  gigalixir create -n my-app --stack debian-12
   APP=$(gigalixir create --quiet)")]
 pub struct Create {
     /// The app's name, for ever [default: the platform finds a pleasant one]
     #[arg(short, long)]
     name: Option<String>,
+    /// The same, without -n
+    #[arg(value_name = "NAME", conflicts_with = "name")]
+    word: Option<String>,
     /// The stack to build and run on
     #[arg(short, long)]
     stack: Option<String>,
@@ -63,6 +67,8 @@ pub struct Destroy {
 
 /// Arguments of `apps:rename`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  gigalixir apps:rename old new      # tells how to move to another name")]
 pub struct Rename {
     /// Whatever was meant
     #[arg(value_name = "NAME", allow_hyphen_values = true, trailing_var_arg = true)]
@@ -123,7 +129,7 @@ pub async fn info(client: &Client, args: Info) -> Result<(), Error> {
 pub async fn create(client: &Client, args: Create) -> Result<(), Error> {
     let in_repository = git::in_repository();
     let body = CreateApp {
-        unique_name: args.name.map(|name| name.to_lowercase()),
+        unique_name: args.name.or(args.word).map(|name| name.to_lowercase()),
         cloud: args.cloud,
         region: args.region,
         stack: args.stack,
@@ -151,10 +157,16 @@ pub async fn destroy(client: &Client, args: Destroy) -> Result<(), Error> {
         let typed = match args.confirm {
             Some(typed) => typed,
             None => {
+                // Nobody should type the name of what is not there.
+                client.api()?.get(&["api", "apps", &name]).await?;
                 client.output.status(format!(
                     "This stops {name} and destroys its code, releases, variables and logs. There is no way back."
                 ));
-                client.prompt.line(&format!("To go on, type {name}"))?
+                client.prompt.line(&format!("To go on, type {name}")).map_err(|error| match error.kind {
+                    Kind::Usage => Error::usage("nobody is there to be asked, and there is no way back")
+                        .hint(format!("add `--confirm {name}`, or `--yes`")),
+                    _ => error,
+                })?
             }
         };
         if typed != name {

@@ -7,6 +7,7 @@ use super::target::{AppOption, Target};
 use crate::api::canary::{Canary, SetCanary};
 use crate::client::Client;
 use crate::client::error::Error;
+use crate::client::http::Api;
 use crate::client::output::table;
 
 /// Arguments of `canary`.
@@ -37,13 +38,14 @@ pub struct Set {
 /// Arguments of `canary:unset`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  gigalixir canary:unset
   gigalixir canary:unset -a my-app -c my-app-next")]
 pub struct Unset {
     #[command(flatten)]
     app: AppOption,
-    /// The app that gets no more visitors
+    /// The app that gets no more visitors [default: the present canary]
     #[arg(short, long, alias = "canary_name", value_name = "APP")]
-    canary: String,
+    canary: Option<String>,
 }
 
 /// Shows who gets a part of the visitors.
@@ -77,8 +79,18 @@ pub async fn set(client: &Client, args: Set) -> Result<(), Error> {
 /// Sends all visitors to the app itself.
 pub async fn unset(client: &Client, args: Unset) -> Result<(), Error> {
     let name = args.app.resolve(client, None)?;
-    let path = ["api", "apps", &name, "canaries", &args.canary];
-    let answer = client.api()?.send_empty(Method::DELETE, &path, &[]).await?;
+    let api = client.api()?;
+    let canary = match args.canary {
+        Some(canary) => canary,
+        None => present(&api, &name).await?,
+    };
+    let answer = api.send_empty(Method::DELETE, &["api", "apps", &name, "canaries", &canary], &[]).await?;
     client.output.status(format!("All of {name}'s visitors go to {name}."));
     client.output.result(&answer.data, || Ok(String::new()))
+}
+
+async fn present(api: &Api, name: &str) -> Result<String, Error> {
+    let canaries: Vec<Canary> = api.get(&["api", "apps", name, "canaries"]).await?.read(api)?;
+    let canary = canaries.into_iter().next().ok_or_else(|| Error::not_found(format!("{name} has no canary")))?;
+    Ok(canary.canary)
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use clap::Args;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,7 +37,8 @@ pub async fn forward(client: &Client, args: Forward) -> Result<(), Error> {
     let listening = |error: std::io::Error| Error::io(format_args!("could not listen on port {local}"), &error);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, local)).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
-    client.output.print(&format!("{address} leads to port {port} of {app}."))?;
+    let told = json!({ "address": address.to_string(), "port": port, "app": app });
+    client.output.result(&told, || Ok(format!("{address} leads to port {port} of {app}.")))?;
     let query = TunnelQuery { port, replica };
     loop {
         let (stream, _) = listener.accept().await.map_err(listening)?;

@@ -39,7 +39,7 @@ pub struct Logs {
     #[command(flatten)]
     one: One,
     /// Only what there is by now
-    #[arg(long, alias = "no_tail")]
+    #[arg(short = 't', long, alias = "no_tail")]
     no_tail: bool,
     /// Only the job's own words, without times and names
     #[arg(long)]
@@ -54,7 +54,7 @@ pub async fn list(client: &Client, args: List) -> Result<(), Error> {
     client.output.result(&answer.data, || {
         let jobs: Vec<Job> = answer.read(&api)?;
         if jobs.is_empty() {
-            client.output.status(format!("{name} has run no jobs. `gigalixir run COMMAND` runs one."));
+            client.output.hint(format!("{name} has run no jobs: `gigalixir run COMMAND` runs one"));
             return Ok(String::new());
         }
         let header = ["JOB", "KIND", "STATE", "EXIT", "RELEASE", "ASKED FOR", "BY", "COMMAND"];

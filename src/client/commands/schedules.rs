@@ -88,7 +88,9 @@ pub async fn list(client: &Client, args: List) -> Result<(), Error> {
     client.output.result(&answer.data, || {
         let schedules: Vec<Schedule> = answer.read(&api)?;
         if schedules.is_empty() {
-            client.output.status(format!("{name} has no schedules."));
+            client
+                .output
+                .hint(format!("{name} has no schedules: `gigalixir jobs:schedule '0 3 * * *' COMMAND` makes one"));
             return Ok(String::new());
         }
         let header = ["NAME", "PATTERN", "ZONE", "NEXT", "LAST", "MISSED", "COMMAND"];
