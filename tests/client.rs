@@ -97,6 +97,8 @@ fn a_second_app_a_second_deploy_and_a_numbered_way_back() {
     let (ada, project) = deployed(&server);
     let told = ada.run_in(&project, &["create", "second"]).ok_stderr();
     assert!(told.contains("it led to hello before: `gigalixir git:remote hello`"), "{told}");
+    let told = ada.run_in(&project, &["create", "hello"]).fails();
+    assert!(told.contains("it is yours: `gigalixir git:remote hello`"), "{told}");
     ada.run_in(&project, &["git:remote", "hello"]).ok();
     let told = ada.run_in(&project, &["deploy"]).ok_stderr();
     assert!(told.contains("HEAD was pushed to hello before"), "{told}");
@@ -121,7 +123,7 @@ fn keys_come_from_files_and_private_ones_stay_here() {
     assert!(keygen.status().expect("ssh-keygen").success());
     let refused = ada.run(&["account:ssh_keys:add", &key.to_string_lossy()]);
     assert_eq!(refused.code, Some(2));
-    assert!(refused.fails().contains("private key, and it was sent nowhere"));
+    assert!(refused.fails().contains("is no public key, and was sent nowhere"));
     ada.run(&["account:ssh_keys:add", &key.with_extension("pub").to_string_lossy()]).ok();
     assert!(ada.run(&["account:ssh_keys"]).ok().contains("ada@home"));
     let left: serde_json::Value = serde_json::from_str(&ada.run(&["logout", "--json"]).ok()).expect("json");

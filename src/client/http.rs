@@ -246,7 +246,8 @@ impl From<HttpError> for Error {
             HttpError::Unreachable { .. } => Self::new(Kind::Unreachable, message).hint(
                 "is the server running, and is this the right host? `--host URL` and `GIGALIXIR_HOST` choose another",
             ),
-            HttpError::BrokenOff { .. } => Self::new(Kind::Unreachable, message),
+            HttpError::BrokenOff { .. } => Self::new(Kind::Unreachable, message)
+                .hint("the server may be starting anew; what was asked for may be done all the same"),
             HttpError::NotTheApi { host, .. } => Self::failed(message).hint(format!(
                 "{host} should be the address of the platform's API; `gigalixir login --host URL` sets it"
             )),

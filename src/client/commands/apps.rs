@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::process::{Command, Stdio};
 
 use clap::Args;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 
 use super::git::connect;
 use super::target::Target;
@@ -12,6 +12,7 @@ use crate::api::app::{App, CreateApp};
 use crate::client::Client;
 use crate::client::error::{Error, Kind};
 use crate::client::git;
+use crate::client::http::{Api, HttpError};
 use crate::client::output::{fields, table, time};
 
 /// Arguments of `apps:info`.
@@ -135,7 +136,10 @@ pub async fn create(client: &Client, args: Create) -> Result<(), Error> {
         stack: args.stack,
     };
     let api = client.api()?;
-    let answer = api.send(Method::POST, &["api", "apps"], &body).await?;
+    let answer = match api.send(Method::POST, &["api", "apps"], &body).await {
+        Err(error) => return Err(explained(error, &api, body.unique_name.as_deref()).await),
+        Ok(answer) => answer,
+    };
     let app: App = answer.read(&api)?;
     client.output.status(format!("Created app {}.", app.unique_name));
     let connected = if in_repository { connect(client, &api, &app, git::REMOTE) } else { Ok(()) };
@@ -148,6 +152,18 @@ pub async fn create(client: &Client, args: Create) -> Result<(), Error> {
         client.output.hint(format!("this folder is no git repository: run `{remote}` in the app's"));
     }
     Ok(())
+}
+
+/// A refusal, and the way on if the person has an app of that name already.
+async fn explained(error: HttpError, api: &Api, name: Option<&str>) -> Error {
+    let refused = error.status() == Some(StatusCode::UNPROCESSABLE_ENTITY);
+    let error = Error::from(error);
+    match name {
+        Some(name) if refused && api.get(&["api", "apps", name]).await.is_ok() => {
+            error.hint(format!("it is yours: `gigalixir git:remote {name}` has this folder push to it"))
+        }
+        _ => error,
+    }
 }
 
 /// Destroys an app after the person has typed its name.

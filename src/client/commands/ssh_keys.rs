@@ -59,20 +59,19 @@ pub async fn add(client: &Client, args: Add) -> Result<(), Error> {
     client.output.result(&answer.data, || Ok(String::new()))
 }
 
-/// The key itself, if a file was named. A private key, which its owner may take for it, leaves this machine in no case.
+/// The key itself, if a file was named. A file that holds something else, as the private key does, is sent nowhere.
 fn public_key(word: String) -> Result<String, Error> {
     let file = std::path::Path::new(&word);
-    let text = match file.is_file() {
-        true => {
-            std::fs::read_to_string(file).map_err(|error| Error::io(format_args!("could not read {word}"), &error))?
-        }
-        false => word.clone(),
-    };
-    if text.contains("PRIVATE KEY") {
-        return Err(Error::usage("that is a private key, and it was sent nowhere")
-            .hint("the public one is in the file beside it that ends in `.pub`"));
+    if !file.is_file() {
+        return Ok(word);
     }
-    Ok(text.trim().to_owned())
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Error::io(format_args!("could not read {word}"), &error))?;
+    match ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.starts_with(kind)) {
+        true => Ok(text.trim().to_owned()),
+        false => Err(Error::usage(format!("{word} is no public key, and was sent nowhere"))
+            .hint("a key's public half is in the file that ends in `.pub`")),
+    }
 }
 
 /// Removes a key.
