@@ -6,6 +6,7 @@ pub mod announced;
 pub mod clock;
 pub mod domain;
 pub mod progress;
+pub mod signing;
 pub mod steps;
 
 pub mod config;

@@ -10,7 +10,6 @@
 mod bucket;
 mod cache;
 mod folder;
-mod sign;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -24,8 +23,8 @@ pub use bucket::BucketConfig;
 use self::bucket::Bucket;
 use self::cache::Cache;
 use self::folder::Folder;
-use self::sign::Signer;
 use super::domain::SlugDigest;
+use super::signing::Signer;
 
 /// Where slugs are kept.
 #[derive(Debug, Clone)]
@@ -142,12 +141,12 @@ impl Slugs {
 
     /// A URL below `base` from which anybody who knows it can fetch the slug until `ttl` has passed.
     pub fn signed_url(&self, base: &Url, digest: &SlugDigest, ttl: Duration) -> Url {
-        self.signer.url(base, digest, ttl)
+        self.signer.url(base, &format!("slugs/{digest}.tar.gz"), digest.as_str(), ttl)
     }
 
     /// Whether `signature` is ours for this slug and has not expired. `expires` is in seconds since 1970.
     pub fn verify(&self, digest: &SlugDigest, expires: u64, signature: &str) -> bool {
-        self.signer.verify(digest, expires, signature)
+        self.signer.verify(digest.as_str(), expires, signature)
     }
 
     /// Deletes the slugs that are neither in `keep` nor within the grace time; says how many.
