@@ -26,6 +26,7 @@ pub mod jobs;
 pub mod logs;
 pub mod metering;
 pub mod nodes;
+pub mod parcels;
 pub mod receiver;
 pub mod releases;
 pub mod router;

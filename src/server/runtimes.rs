@@ -255,6 +255,22 @@ fn bubblewrap(data: &Path) -> BubblewrapSandbox {
     BubblewrapSandbox::new(Cgroups::detect(&format!("gigalixir-builds-{}", hex::encode(&folder[..4]))).ok())
 }
 
+/// Without it replicas run and are not told of each other.
+pub(super) fn open_directory(data: &Path) -> Option<cluster::Directory> {
+    let opened = cluster::Directory::open(data).inspect_err(|error| {
+        tracing::warn!("replicas of one app will NOT find each other: {error}");
+    });
+    let directory = opened.ok()?;
+    if let Some(why) = &directory.without_https {
+        tracing::info!(
+            "Replicas ask for each other at {}: port 443 there cannot be had ({why}). libcluster before 3.3 knows no \
+             other.",
+            directory.address
+        );
+    }
+    Some(directory)
+}
+
 /// Lets the directory listen where containers reach it too. Without it they run and are not told of each other.
 async fn meet(config: &ServerConfig, directory: &mut cluster::Directory) -> Option<Directory> {
     let (socket, subnets) = (&config.docker.socket, config.docker.subnets);

@@ -128,6 +128,10 @@ impl Text {
 #[derive(Debug)]
 pub struct Archive(pub Response);
 
+/// An archive of folders that is not packed, or a range of it.
+#[derive(Debug)]
+pub struct Folders(pub Response);
+
 impl IntoResponse for Text {
     fn into_response(self) -> Response {
         self.0
@@ -146,11 +150,27 @@ impl Told for Text {
     }
 }
 
+impl IntoResponse for Folders {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
 impl Told for Archive {
     fn describe(sheet: &mut Sheet) {
-        for status in [200, 206, 416] {
-            sheet.answers(status, "application/gzip", utoipa::openapi::schema::empty());
-        }
+        in_ranges(sheet, "application/gzip");
+    }
+}
+
+impl Told for Folders {
+    fn describe(sheet: &mut Sheet) {
+        in_ranges(sheet, "application/x-tar");
+    }
+}
+
+fn in_ranges(sheet: &mut Sheet, content_type: &str) {
+    for status in [200, 206, 416] {
+        sheet.answers(status, content_type, utoipa::openapi::schema::empty());
     }
 }
 

@@ -11,6 +11,7 @@ mod activity;
 pub mod answer;
 mod apps;
 pub mod auth;
+mod builds;
 mod canaries;
 mod certs;
 mod config;
@@ -60,6 +61,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::actions::account::Accounts;
 use super::actions::apps::Apps;
+use super::parcels::Parcels;
 use super::router::Traffic;
 use super::slugs::Slugs;
 use super::store::Store;
@@ -82,6 +84,8 @@ pub struct Doors {
     pub apps: Arc<Apps>,
     /// For signed downloads only.
     pub slugs: Arc<Slugs>,
+    /// What builds on other machines fetch and hand in.
+    pub parcels: Arc<Parcels>,
     /// Ends the answers that would never end by themselves.
     pub shutdown: CancellationToken,
     /// For `/healthz` only.
@@ -117,6 +121,12 @@ impl FromRef<Doors> for Arc<Apps> {
 impl FromRef<Doors> for Arc<Slugs> {
     fn from_ref(doors: &Doors) -> Self {
         doors.slugs.clone()
+    }
+}
+
+impl FromRef<Doors> for Arc<Parcels> {
+    fn from_ref(doors: &Doors) -> Self {
+        doors.parcels.clone()
     }
 }
 
@@ -169,6 +179,7 @@ fn routes() -> Routes<Doors> {
         .merge(replica::routes())
         .merge(not_offered::routes())
         .merge(slugs::routes())
+        .merge(builds::routes())
         .with_document()
 }
 

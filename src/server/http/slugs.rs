@@ -24,12 +24,13 @@ pub(super) fn routes() -> Routes<Doors> {
     Routes::new().get("/slugs/{file}", fetch, "downloads what was built, for whoever has a signed address")
 }
 
+/// What an address is signed with.
 #[derive(Debug, Deserialize, IntoParams)]
-struct Signed {
+pub(super) struct Signed {
     /// Unix seconds.
-    expires: u64,
+    pub(super) expires: u64,
     /// Ours.
-    signature: String,
+    pub(super) signature: String,
 }
 
 async fn fetch(

@@ -82,6 +82,7 @@ pub(super) async fn doors(
         accounts,
         apps,
         slugs: rooms.slugs.clone(),
+        parcels: rooms.parcels.clone(),
         shutdown: closed,
         store: rooms.store.clone(),
         trusted_proxies: http::origin::TrustedProxies(config.trusted_proxies.as_slice().into()),

@@ -22,6 +22,7 @@ use crate::server::jobs::{self, Jobs};
 use crate::server::joints::{AccessLogs, AppLogs, AppNodes, Certificates, Draining, Sealed, SignedSlugs, SlugShelf};
 use crate::server::logs::Logs;
 use crate::server::nodes::Nodes;
+use crate::server::parcels::Parcels;
 use crate::server::receiver::Receiver;
 use crate::server::releases::Releases;
 use crate::server::router::{Neighbours, Router};
@@ -45,6 +46,7 @@ pub(super) struct Rooms {
     pub(super) releases: Releases,
     pub(super) receiver: Arc<Receiver>,
     pub(super) slugs: Arc<Slugs>,
+    pub(super) parcels: Arc<Parcels>,
     pub(super) logs: Logs,
     pub(super) drains: Drains,
     pub(super) jobs: Jobs,
@@ -84,6 +86,7 @@ pub(super) async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Re
     let data = &config.data_dir;
     let (store, sealer) = open_store(data)?;
     let slugs = Arc::new(Slugs::open(&settings::slugs(config)?, &sealer.derive("slugs"))?);
+    let parcels = Parcels::open(data.join("parcels"), &sealer.derive("parcels")).context("opening `parcels`")?;
     let logs = Logs::open(&data.join("logs"), settings::logs(config)).context("opening the logs")?;
     let drains = Drains::start(store.clone(), sealer.clone(), logs.clone(), settings::drains(config)).await?;
     let releases = Releases::new(store.clone(), Arc::new(Sealed(sealer.clone())), settings::keep(config));
@@ -92,7 +95,7 @@ pub(super) async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Re
         jobs::Output::open(&data.join("jobs"), config.jobs.output_kib * 1024).context("opening the jobs' output")?;
     output.recover(&store).await?;
     let (spoken, lines) = lines(&logs, &output);
-    let mut directory = open_directory(data);
+    let mut directory = runtimes::open_directory(data);
     let (shelf, signed) = (Arc::new(SlugShelf(slugs.clone())), slugs.clone());
     let sources = runtimes::Sources {
         files: shelf.clone(),
@@ -137,6 +140,7 @@ pub(super) async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Re
         releases,
         receiver,
         slugs,
+        parcels,
         logs,
         drains,
         jobs,
@@ -180,22 +184,6 @@ fn router(
 fn plans(data: &Path, sandbox: &Arc<dyn Sandbox>, store: &Store, shelf: Arc<SlugShelf>) -> anyhow::Result<Plans> {
     let planner = Planner::open(data.join("upgrades"), sandbox.clone()).context("making the planner's folder ready")?;
     Ok(Plans::new(planner, store.clone(), shelf))
-}
-
-/// Without it replicas run and are not told of each other.
-fn open_directory(data: &Path) -> Option<cluster::Directory> {
-    let opened = cluster::Directory::open(data).inspect_err(|error| {
-        tracing::warn!("replicas of one app will NOT find each other: {error}");
-    });
-    let directory = opened.ok()?;
-    if let Some(why) = &directory.without_https {
-        tracing::info!(
-            "Replicas ask for each other at {}: port 443 there cannot be had ({why}). libcluster before 3.3 knows no \
-             other.",
-            directory.address
-        );
-    }
-    Some(directory)
 }
 
 /// Where the replicas' lines go, and the task that carries them into the log.

@@ -57,6 +57,7 @@ struct Platform {
     deployer: Deployer,
     logs: Logs,
     slugs: Arc<Slugs>,
+    parcels: Arc<Parcels>,
     apps: Arc<Apps>,
     shutdown: CancellationToken,
     clock: Clock,
@@ -114,6 +115,7 @@ impl Platform {
         let repositories = folder.path().join("repositories");
         std::fs::create_dir(&repositories).unwrap();
         let slugs = Arc::new(Slugs::open(&SlugsConfig::on_disk(folder.path().join("slugs")), &[7; 32]).unwrap());
+        let parcels = Parcels::open(folder.path().join("parcels"), &[8; 32]).unwrap();
         let clock = Clock::system();
         let sealer = Arc::new(Sealer::open(&folder.path().join("account.key")).unwrap());
         let drains = drains::Settings { per_app: 2, private: true, pace: Default::default() };
@@ -162,6 +164,7 @@ impl Platform {
             accounts,
             apps: apps.clone(),
             slugs: slugs.clone(),
+            parcels: parcels.clone(),
             shutdown: shutdown.clone(),
             store: store.clone(),
             trusted_proxies: TrustedProxies::default(),
@@ -176,6 +179,7 @@ impl Platform {
             deployer,
             logs,
             slugs,
+            parcels,
             apps,
             shutdown,
             clock,
@@ -651,4 +655,35 @@ async fn a_slug_is_for_whoever_holds_its_signed_address() {
     let mut unsigned = url;
     unsigned.set_query(None);
     assert_eq!(fetch(unsigned, None).await.0, 422);
+}
+
+#[tokio::test]
+async fn a_build_fetches_and_hands_in_by_its_addresses() {
+    let platform = Platform::new().await;
+    let base = Url::parse("http://localhost").unwrap();
+    let file = platform.parcels.file().unwrap();
+    std::fs::write(file.path(), "folders").unwrap();
+    let parcel = platform.parcels.expect("build-1", file.into_temp_path(), 5);
+    let ask = |method: &'static str, url: &Url, body: &'static str| {
+        let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+        let request = Request::builder().method(method).uri(path).body(Body::from(body)).unwrap();
+        async {
+            let response = platform.answer(request).await;
+            let status = response.status().as_u16();
+            (status, response.into_body().collect().await.unwrap().to_bytes())
+        }
+    };
+    let (fetch, send) = parcel.addresses(&base, Duration::from_secs(60));
+    assert_eq!(ask("GET", &fetch, "").await, (200, "folders".into()));
+    assert_eq!(ask("GET", &send, "").await.0, 403);
+    assert_eq!(ask("PUT", &fetch, "12345").await.0, 403);
+    assert_eq!(ask("POST", &send, "12345").await.0, 405);
+    assert_eq!(ask("PUT", &send, "12345").await.0, 200);
+    assert_eq!(ask("PUT", &send, "12345").await.0, 409);
+    assert_eq!(std::io::read_to_string(parcel.open().unwrap()).unwrap(), "12345");
+    assert_eq!((ask("GET", &fetch, "").await.0, ask("PUT", &send, "12345").await.0), (404, 404));
+
+    let parcel = platform.parcels.expect("build-2", platform.parcels.file().unwrap().into_temp_path(), 5);
+    let (_, send) = parcel.addresses(&base, Duration::from_secs(60));
+    assert_eq!(ask("PUT", &send, "123456").await.0, 413);
 }
