@@ -20,6 +20,7 @@ use super::confine::bubblewrap::Bubblewrap;
 use super::confine::cgroup::Cgroups;
 use super::docker::{Daemon, Use};
 use super::domain::Stack;
+use super::parcels::Parcels;
 use super::runtime::docker::{self, Docker, DockerConfig};
 use super::runtime::kubernetes::Kubernetes;
 use super::runtime::local::{Local, LocalConfig};
@@ -29,12 +30,14 @@ use super::stacks::{self, Definition, Offered};
 
 type Stacks = BTreeMap<Stack, Definition>;
 
-/// How runtimes get at slugs.
+/// How runtimes get at slugs, and builds at what they need.
 pub(super) struct Sources {
     /// As files on this disk.
     pub(super) files: Arc<dyn SlugSource>,
     /// As other machines fetch them from an address of this server.
     pub(super) addresses: Box<dyn Fn(Url) -> Arc<dyn SlugAddresses> + Send + Sync>,
+    /// What builds elsewhere begin with and bring back.
+    pub(super) parcels: Arc<Parcels>,
 }
 
 /// What apps run on and are built in.
@@ -65,6 +68,7 @@ pub(super) async fn start(
         _ => None,
     };
     let here = directory.map(|directory| as_told(directory.address, directory));
+    let parcels = slugs.parcels.clone();
     let made = Making { config, slugs, lines, stacks: &stacks, here, met, kubernetes: OnceLock::new() };
     let mut runtime = made.start(chosen).await?;
     let kubernetes = made.kubernetes.get().cloned();
@@ -84,7 +88,7 @@ pub(super) async fn start(
     };
     let sandbox: Arc<dyn Sandbox> = match builds {
         SandboxChoice::Docker => Arc::new(DockerSandbox::open(docker_builds(config, &stacks)).await?),
-        SandboxChoice::Kubernetes => Arc::new(builds::sandbox(config, &stacks).await?),
+        SandboxChoice::Kubernetes => Arc::new(builds::sandbox(config, &stacks, parcels).await?),
         SandboxChoice::Auto | SandboxChoice::Bubblewrap => Arc::new(bubblewrap(data)),
     };
     let stacks = offered(config, (chosen, builds), machine, stacks)?;

@@ -37,8 +37,8 @@ pub use error::BuildError;
 pub use messages::explain;
 pub use packs::GitSource;
 pub use sandbox::{
-    Bound, Bounds, BubblewrapSandbox, BuildCluster, BuildPod, DockerBuilds, DockerSandbox, Ending, Fate, Folder, Job,
-    KubernetesSandbox, PodProgram, Sandbox, StackImages,
+    Bound, Bounds, BubblewrapSandbox, BuildCluster, DockerBuilds, DockerSandbox, Ending, Folder, Job,
+    KubernetesSandbox, RunningBuild, Sandbox, StackImages,
 };
 pub use tree::read_bytes;
 

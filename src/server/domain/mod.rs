@@ -4,6 +4,7 @@
 mod account;
 mod app;
 mod certificate;
+mod cluster_build;
 mod config_vars;
 mod formation;
 mod front;
@@ -28,6 +29,7 @@ mod workload;
 pub use account::{Email, Tier, User, UserId};
 pub use app::{App, AppId};
 pub use certificate::{Certificate, CertificateOrder, CertificateSource, OrderStep, Pem};
+pub use cluster_build::{ClusterBuild, ClusterBuildEnd};
 pub use config_vars::ConfigVars;
 pub use formation::{Formation, Size};
 pub use front::{Canary, Front};

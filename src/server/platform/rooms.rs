@@ -100,6 +100,7 @@ pub(super) async fn connect(config: &ServerConfig, front: &Handle) -> anyhow::Re
     let sources = runtimes::Sources {
         files: shelf.clone(),
         addresses: Box::new(move |server| Arc::new(SignedSlugs { slugs: signed.clone(), server })),
+        parcels: parcels.clone(),
     };
     let chosen = runtimes::start(config, sources, spoken.clone(), directory.as_mut()).await?;
     let plans = plans(data, &chosen.sandbox, &store, shelf)?;

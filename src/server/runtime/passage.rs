@@ -45,7 +45,13 @@ pub(super) struct Position {
 }
 
 impl Position {
-    fn pass(&mut self, at: Timestamp) {
+    /// What of the output that is read from here on, or from some time before, has been handed on.
+    pub(super) fn known(&self) -> Known {
+        Known { at: self.at, count: self.count }
+    }
+
+    /// One more piece is handed on.
+    pub(super) fn pass(&mut self, at: Timestamp) {
         self.count = if at == self.at { self.count + 1 } else { 1 };
         self.at = at;
     }
@@ -55,6 +61,21 @@ impl Position {
         let mut text = serde_json::to_vec(self)?;
         text.resize(text.len().max(WIDTH), b' ');
         file.write_all_at(&text, 0)
+    }
+}
+
+/// Tells pieces that come again from new ones.
+pub(super) struct Known {
+    at: Timestamp,
+    count: usize,
+}
+
+impl Known {
+    /// Whether the next piece, which was said then, was handed on.
+    pub(super) fn has(&mut self, at: Timestamp) -> bool {
+        let has = at < self.at || (at == self.at && self.count > 0);
+        self.count -= usize::from(has && at == self.at);
+        has
     }
 }
 
@@ -75,14 +96,10 @@ impl Passage {
     pub(super) async fn carry(&self, position: &mut Position, pieces: impl Stream<Item = Piece>) {
         let mut pieces = std::pin::pin!(pieces.ready_chunks(MOST));
         let file = self.file().map(Arc::new).inspect_err(|error| self.complain(error)).ok();
-        let (mut lines, mut again) = (Pieces { next: position.clone(), ..Pieces::default() }, position.count);
-        let begin = position.at;
+        let (mut lines, mut known) = (Pieces { next: position.clone(), ..Pieces::default() }, position.known());
         while let Some(batch) = pieces.next().await {
             for (at, text) in batch {
-                let seen = at < begin || (at == begin && again > 0);
-                if seen {
-                    again = again.saturating_sub(usize::from(at == begin));
-                } else {
+                if !known.has(at) {
                     lines.push(at, &text);
                 }
             }

@@ -11,7 +11,7 @@ use super::Stacks;
 use crate::server::config::ServerConfig;
 use crate::server::runtime::kubernetes::{IngressConfig, Kubernetes, KubernetesConfig};
 
-/// Where pods fetch slugs from, and this machine's address as the cluster sees it.
+/// Where pods reach this server, and this machine's address as the cluster sees it.
 pub(super) async fn addresses(config: &ServerConfig) -> anyhow::Result<(Url, Option<IpAddr>)> {
     let told = &config.kubernetes;
     let own = Kubernetes::own_address(told.kubeconfig.as_deref(), told.context.as_deref()).await?;
@@ -21,7 +21,7 @@ pub(super) async fn addresses(config: &ServerConfig) -> anyhow::Result<(Url, Opt
             let ip = if config.api.ip().is_unspecified() { own } else { Some(config.api.ip()) };
             let ip = ip.filter(|ip| !ip.is_loopback()).with_context(|| {
                 format!(
-                    "pods could not fetch slugs: the API listens on {}, which is no address of theirs to reach. Let it \
+                    "pods could fetch nothing from here: the API listens on {}, which is no address of theirs to reach. Let it \
                      listen on this machine's address (`api`), or say how it is reached (`kubernetes.server_url`)",
                     config.api
                 )

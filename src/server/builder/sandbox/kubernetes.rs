@@ -1,15 +1,17 @@
 //! Builds in a cluster, for servers that have neither bubblewrap nor Docker at hand.
 //!
-//! A build is one pod. What it needs goes in and what it made comes out through the way that consoles go, the cluster's own
-//! exec: so nodes need not reach this server, the image needs no program to fetch or send with, and there is no second door
-//! by which something built might come in. What that costs: the folders pass the API server, and a build ends with the
-//! connection it is made over. Why no Job of the cluster's: it would start a pod anew that was evicted or deleted, and the
-//! new one would know nothing of its folders. The pod has a time after which the cluster itself ends it, whatever becomes
-//! of this server.
+//! A build is a Job of the cluster's with one pod, which is never started anew: what it said would be said twice. It fetches
+//! its folders from this server by a signed address and hands in by another what it made of them (`parcels/`), so nodes have
+//! to reach this server as they do for slugs. Its output is its pod's log, its end is what the cluster tells of the pod. None
+//! of it depends on one connection: a build outlives the cluster's API server, and is ended by the cluster itself if nobody
+//! asks for it any more. It does not outlive this server, whose next start sweeps it.
+//!
+//! Small folders that are read only, an app's variables among them, do not take the way of the others: the cluster is told
+//! them as a secret, over its own API.
 //!
 //! Weaker than on this machine: folders that are read only elsewhere are copies here, which the build may spoil for itself;
-//! how many processes there may be is the node's to bound (`podPidsLimit`); the disk is looked after by the node, every
-//! ten seconds.
+//! their way to the build and back is part of its time; output comes line by line; how many processes there may be is the
+//! node's to bound (`podPidsLimit`); the disk is looked after by the node, every ten seconds.
 
 mod transfer;
 
@@ -18,102 +20,94 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::StreamReader;
+use url::Url;
 
 use self::transfer::{Packed, pack, unpack};
 use super::{Bound, Ending, Folder, Job, Sandbox, relay};
-use crate::server::domain::Stack;
+use crate::server::domain::{ClusterBuild, ClusterBuildEnd};
+use crate::server::parcels::{Parcel, Parcels};
 use crate::server::progress::Progress;
 
-/// Beyond a build's own time, for its folders to come and go.
-const TRANSFER: Duration = Duration::from_mins(10);
-/// Of what a program that failed says.
-const COMPLAINT: u64 = 2000;
+/// Beyond a build's own time: until the cluster ends what this server should have ended.
+const SLACK: Duration = Duration::from_mins(1);
 
-/// Takes so many bytes of input as an archive. The way into a pod cannot be closed in one direction alone, so it is told
-/// how much comes. Folders that are volumes are not the build's own to change.
-const TAKE: &str =
-    r#"head -c "$1" | tar --extract --directory / --preserve-permissions --no-same-owner --no-overwrite-dir"#;
-/// Starts a program in a folder, with one output.
-const START: &str = r#"exec 2>&1; ulimit -c 0; ulimit -f "$1"; cd "$2" || exit; shift 2; exec -- "$@""#;
-/// Whether the kernel killed something for memory: by control groups of either version.
-const KILLS: &str = "cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null; true";
-
-/// A pod that does nothing until it is told.
-#[derive(Debug, Clone)]
-pub struct BuildPod {
-    /// Unique among this server's.
-    pub name: String,
-    /// Whose build image it has.
-    pub stack: Stack,
-    /// Folders that can be written, empty at first; none lies in another.
-    pub volumes: Vec<String>,
-    /// Files beside them, and what is in them.
-    pub files: Vec<(String, String)>,
-    /// Memory, files in memory included.
-    pub memory_bytes: u64,
-    /// Thousandths of a core: a weight.
-    pub cpu_milli: u64,
-    /// Bytes of all volumes.
-    pub disk_bytes: u64,
-    /// Until the cluster ends it.
-    pub time: Duration,
-}
-
-/// A program in a pod.
-pub struct PodProgram {
-    /// What it says on its standard output.
-    pub output: Box<dyn AsyncRead + Send + Unpin>,
-    /// What it says on its standard error.
-    pub errors: Box<dyn AsyncRead + Send + Unpin>,
-    /// Its exit code; closed without one when it was lost.
-    pub ended: oneshot::Receiver<i32>,
-}
-
-/// What became of a pod that was not told to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is there.
-    Runs,
-    /// The kernel ended it for its memory.
-    Memory,
-    /// Its node did for its disk.
-    Disk,
-    /// The cluster did for its time.
-    Time,
-    /// Nobody knows.
-    Lost,
+/// A build that runs.
+pub struct RunningBuild {
+    /// What it says; ends when there will be no more.
+    pub output: mpsc::Receiver<Bytes>,
+    /// How it ended.
+    pub ended: oneshot::Receiver<ClusterBuildEnd>,
 }
 
 /// What is asked of a cluster. Errors are sentences for whoever waits for the build.
 #[async_trait]
 pub trait BuildCluster: Send + Sync + 'static {
-    /// Makes a pod, and returns when programs can be started in it. Nothing of one that cannot be had is left.
-    async fn make(&self, pod: &BuildPod) -> Result<(), String>;
+    /// Begins a build, and returns when it runs.
+    async fn start(&self, build: &ClusterBuild) -> Result<RunningBuild, String>;
 
-    /// Starts a program in a pod, with a file's bytes as its input; the input does not end after them.
-    async fn start(&self, pod: &str, argv: Vec<String>, input: Option<tokio::fs::File>) -> Result<PodProgram, String>;
+    /// Ends a build at once, and returns when nothing is left of it. One that is not there is no error.
+    async fn remove(&self, build: &str) -> Result<(), String>;
 
-    /// What has become of a pod.
-    async fn fate(&self, pod: &str) -> Fate;
-
-    /// Ends a pod at once, with all that runs in it.
-    async fn remove(&self, pod: &str) -> Result<(), String>;
-
-    /// Ends all of this server's pods whose names begin so.
+    /// Ends all of this server's builds whose names begin so.
     async fn clear(&self, prefix: &str) -> Result<(), String>;
 }
 
-/// Runs jobs in pods.
+/// Runs jobs in a cluster.
 pub struct KubernetesSandbox {
     cluster: Arc<dyn BuildCluster>,
+    parcels: Arc<Parcels>,
+    /// Where pods reach this server.
+    server: Url,
 }
 
 impl KubernetesSandbox {
-    /// On a cluster.
-    pub fn new(cluster: Arc<dyn BuildCluster>) -> Self {
-        Self { cluster }
+    /// On a cluster, whose pods come to the parcels by this address.
+    pub fn new(cluster: Arc<dyn BuildCluster>, parcels: Arc<Parcels>, server: Url) -> Self {
+        Self { cluster, parcels, server }
+    }
+
+    async fn attempt(&self, job: &Job, progress: &Progress) -> Result<Ending, String> {
+        let volumes = volumes(&job.folders);
+        let file = self.parcels.file().map_err(|error| unusable("packing its folders", error))?;
+        let packed = pack(&job.folders, &volumes, file).await;
+        let Packed { parcel, secrets, files } = packed.map_err(|error| unusable("packing its folders", error))?;
+        let mut parcel = self.parcels.expect(&job.name, parcel, job.bounds.disk_bytes);
+        let (fetch, hand_in) = parcel.addresses(&self.server, ClusterBuild::STARTING + job.bounds.time + SLACK);
+        let (changed, kept): (Vec<&Folder>, Vec<_>) = job.folders.iter().partition(|folder| folder.writable);
+        let inside = |folders: Vec<&Folder>| folders.into_iter().map(|folder| folder.inside.clone()).collect();
+        let build = ClusterBuild {
+            name: job.name.clone(),
+            stack: job.stack.clone(),
+            command: std::iter::once(&job.program).chain(&job.args).cloned().collect(),
+            env: job.env.clone(),
+            workdir: job.workdir.clone(),
+            volumes,
+            files,
+            secrets,
+            fetch: fetch.into(),
+            hand_in: hand_in.into(),
+            changed: inside(changed),
+            kept: inside(kept),
+            memory_bytes: job.bounds.memory_bytes,
+            cpu_milli: job.bounds.cpu_milli,
+            disk_bytes: job.bounds.disk_bytes,
+            time: job.bounds.time + SLACK,
+        };
+        let running = self.cluster.start(&build).await?;
+        let stopped = tokio::select! {
+            ended = follow(running, job, progress) => ended?,
+            () = parcel.overflows() => Ending::Hit(Bound::Disk),
+            () = tokio::time::sleep(job.bounds.time) => Ending::Hit(Bound::Time),
+        };
+        if matches!(stopped, Ending::Exited(_)) && !bring_back(job, parcel).await? {
+            return Ok(Ending::Hit(Bound::Disk));
+        }
+        Ok(stopped)
     }
 }
 
@@ -121,30 +115,37 @@ impl KubernetesSandbox {
 impl Sandbox for KubernetesSandbox {
     async fn clear(&self, prefix: &str) {
         if let Err(error) = self.cluster.clear(prefix).await {
-            tracing::warn!("an earlier build's pod cannot be cleared away: {error}");
+            tracing::warn!("an earlier build cannot be cleared away in the cluster: {error}");
         }
     }
 
     async fn run(&self, job: Job, progress: &Progress) -> Result<Ending, String> {
-        let pod = Pod { cluster: self.cluster.clone(), name: job.name.clone(), removed: false };
+        let begun = Begun { cluster: self.cluster.clone(), name: job.name.clone(), removed: false };
         let ended = tokio::select! {
-            ended = pod.run(&job, progress) => ended,
+            ended = self.attempt(&job, progress) => ended,
             () = progress.cancelled().cancelled() => Ok(Ending::Cancelled),
         };
-        let removed = pod.remove().await;
+        let removed = begun.remove().await;
         let ended = ended?;
         removed.map(|()| ended)
     }
 }
 
-/// A job's pod; removed also when nobody waits for it any more.
-struct Pod {
+/// What is in the cluster of a job; removed also when nobody waits for it any more.
+struct Begun {
     cluster: Arc<dyn BuildCluster>,
     name: String,
     removed: bool,
 }
 
-impl Drop for Pod {
+impl Begun {
+    async fn remove(mut self) -> Result<(), String> {
+        self.removed = true;
+        self.cluster.remove(&self.name).await
+    }
+}
+
+impl Drop for Begun {
     fn drop(&mut self) {
         if self.removed {
             return;
@@ -153,133 +154,35 @@ impl Drop for Pod {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = cluster.remove(&name).await {
-                    tracing::warn!("a build's pod stays until the next start: {error}");
+                    tracing::warn!("a build stays in the cluster until the next start: {error}");
                 }
             });
         }
     }
 }
 
-impl Pod {
-    async fn remove(mut self) -> Result<(), String> {
-        self.removed = true;
-        self.cluster.remove(&self.name).await
+async fn follow(running: RunningBuild, job: &Job, progress: &Progress) -> Result<Ending, String> {
+    let output = StreamReader::new(ReceiverStream::new(running.output).map(Ok::<_, std::io::Error>));
+    if let Ok(Some(stopped)) = relay(output, progress, job.bounds.output_bytes).await {
+        return Ok(stopped);
     }
-
-    async fn run(&self, job: &Job, progress: &Progress) -> Result<Ending, String> {
-        let volumes = volumes(&job.folders);
-        let (folders, files) =
-            pack(&job.folders, &volumes).await.map_err(|error| unusable("packing its folders", error))?;
-        let wish = BuildPod {
-            name: job.name.clone(),
-            stack: job.stack.clone(),
-            volumes,
-            files,
-            memory_bytes: job.bounds.memory_bytes,
-            cpu_milli: job.bounds.cpu_milli,
-            disk_bytes: job.bounds.disk_bytes,
-            time: job.bounds.time + TRANSFER,
-        };
-        self.cluster.make(&wish).await?;
-        self.take(folders).await?;
-        let stopped = tokio::select! {
-            ended = self.program(job, progress) => ended?,
-            () = tokio::time::sleep(job.bounds.time) => Ending::Hit(Bound::Time),
-        };
-        if matches!(stopped, Ending::Exited(_)) && !self.bring_back(job).await? {
-            return Ok(Ending::Hit(Bound::Disk));
-        }
-        Ok(stopped)
-    }
-
-    /// What the job needs, into the pod.
-    async fn take(&self, folders: Packed) -> Result<(), String> {
-        let argv = bash(TAKE, [folders.bytes.to_string()]);
-        let program = self.cluster.start(&self.name, argv, Some(folders.file)).await?;
-        self.whole(program, "bringing its folders into the pod").await.map(drop)
-    }
-
-    async fn program(&self, job: &Job, progress: &Progress) -> Result<Ending, String> {
-        let env = job.env.iter().map(|(name, value)| format!("{name}={value}"));
-        // A file's size counts in KiB here.
-        let words = [(job.bounds.disk_bytes / 1024).to_string(), job.workdir.clone(), job.program.clone()];
-        let start = bash(START, words.into_iter().chain(job.args.iter().cloned()));
-        let argv = ["/usr/bin/env".to_owned(), "-i".to_owned()].into_iter().chain(env).chain(start).collect();
-        let program = self.cluster.start(&self.name, argv, None).await?;
-        let said = relay(program.output, progress, job.bounds.output_bytes).await;
-        if let Ok(Some(stopped)) = said {
-            return Ok(stopped);
-        }
-        match program.ended.await {
-            Ok(0) => Ok(Ending::Exited(0)),
-            Ok(code) => {
-                Ok(if self.killed_for_memory().await { Ending::Hit(Bound::Memory) } else { Ending::Exited(code) })
-            }
-            Err(_) => match self.cluster.fate(&self.name).await {
-                Fate::Memory => Ok(Ending::Hit(Bound::Memory)),
-                Fate::Disk => Ok(Ending::Hit(Bound::Disk)),
-                Fate::Time => Ok(Ending::Hit(Bound::Time)),
-                Fate::Runs => Err("the connection to the build broke: push again".to_owned()),
-                Fate::Lost => Err("the build's pod is gone: push again".to_owned()),
-            },
-        }
-    }
-
-    async fn killed_for_memory(&self) -> bool {
-        let asked = async {
-            let program = self.cluster.start(&self.name, bash(KILLS, []), None).await?;
-            self.whole(program, "asking for its memory").await
-        };
-        let said = asked.await.unwrap_or_default();
-        let kills = said.lines().filter_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok());
-        kills.sum::<u64>() > 0
-    }
-
-    /// What the job changed, out of the pod; false if that is more than it may be.
-    async fn bring_back(&self, job: &Job) -> Result<bool, String> {
-        let mut left = job.bounds.disk_bytes;
-        for folder in job.folders.iter().filter(|folder| folder.writable) {
-            let within = job.folders.iter().filter_map(|other| inside(&folder.inside, &other.inside));
-            let without = within.map(|path| format!("--exclude=./{path}"));
-            let tar = ["tar", "--create", "--directory", folder.inside.as_str(), "--anchored", "--no-wildcards"];
-            let argv = tar.iter().map(|word| (*word).to_owned()).chain(without).chain([".".to_owned()]).collect();
-            let program = self.cluster.start(&self.name, argv, None).await?;
-            match unpack(program.output, &folder.host, left).await {
-                Ok(Some(bytes)) => left -= bytes,
-                Ok(None) => return Ok(false),
-                Err(error) => return Err(unusable(&format!("bringing {} back", folder.inside), error)),
-            }
-            let mut said = String::new();
-            let _ = program.errors.take(COMPLAINT).read_to_string(&mut said).await;
-            match program.ended.await {
-                Ok(0) => {}
-                Ok(code) => {
-                    return Err(unusable(&format!("bringing {} back", folder.inside), format!("code {code}: {said}")));
-                }
-                Err(_) => return Err("the connection to the build broke: push again".to_owned()),
-            }
-        }
-        Ok(true)
-    }
-
-    /// Waits for a program that should end well; what it says.
-    async fn whole(&self, program: PodProgram, doing: &str) -> Result<String, String> {
-        let (mut said, mut complaint) = (String::new(), String::new());
-        let mut output = program.output.take(COMPLAINT);
-        let mut errors = program.errors.take(COMPLAINT);
-        let (read, complained) = tokio::join!(output.read_to_string(&mut said), errors.read_to_string(&mut complaint));
-        read.and(complained).map_err(|error| unusable(doing, error))?;
-        match program.ended.await {
-            Ok(0) => Ok(said),
-            Ok(code) => Err(unusable(doing, format!("code {code}: {complaint}"))),
-            Err(_) => Err("the connection to the build broke: push again".to_owned()),
-        }
+    match running.ended.await {
+        Ok(ClusterBuildEnd::Exited(code)) => Ok(Ending::Exited(code)),
+        Ok(ClusterBuildEnd::Memory) => Ok(Ending::Hit(Bound::Memory)),
+        Ok(ClusterBuildEnd::Disk) => Ok(Ending::Hit(Bound::Disk)),
+        Ok(ClusterBuildEnd::Time) => Ok(Ending::Hit(Bound::Time)),
+        Ok(ClusterBuildEnd::Failed(why)) => Err(format!("the build failed in the cluster, {why}")),
+        Ok(ClusterBuildEnd::Lost(why)) => Err(format!("the build is gone, {why}: push again")),
+        Err(_) => Err("nobody heard how the build ended: push again".to_owned()),
     }
 }
 
-fn bash(script: &str, words: impl IntoIterator<Item = String>) -> Vec<String> {
-    let bash = ["/bin/bash", "-c", script, "-"].map(str::to_owned);
-    bash.into_iter().chain(words).collect()
+/// What the job changed, to where it came from; false if that is more than it may be.
+async fn bring_back(job: &Job, parcel: Parcel) -> Result<bool, String> {
+    let doing = "bringing its folders back";
+    let Some(archives) = parcel.open() else { return Err(unusable(doing, "it handed nothing in")) };
+    let folders = job.folders.iter().filter(|folder| folder.writable).map(|folder| folder.host.clone()).collect();
+    unpack(archives, folders, job.bounds.disk_bytes).await.map_err(|error| unusable(doing, error))
 }
 
 /// The folders that lie in no other.

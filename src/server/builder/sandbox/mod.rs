@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 pub use bubblewrap::BubblewrapSandbox;
 pub use docker::{DockerBuilds, DockerSandbox, StackImages};
-pub use kubernetes::{BuildCluster, BuildPod, Fate, KubernetesSandbox, PodProgram};
+pub use kubernetes::{BuildCluster, KubernetesSandbox, RunningBuild};
 
 use crate::server::domain::Stack;
 use crate::server::progress::Progress;

@@ -54,7 +54,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::apps::Apps;
-pub use self::builds::{BuildFate, Builds, BuildsConfig, Program};
+pub use self::builds::{Builds, BuildsConfig, Running};
 use self::cluster::{Cluster, patiently};
 use self::generations::Generations;
 use self::ingress::Ingresses;
@@ -63,7 +63,6 @@ use self::load::Loads;
 use self::notes::Notes;
 use self::shared::Shared;
 use self::spec::Scripts;
-pub use self::spec::Wish as BuildWish;
 use super::files as disk;
 use super::images::Images;
 use super::roster::Roster;

@@ -19,6 +19,8 @@ pub(super) const APP: &str = "gigalixir.app";
 pub(super) const REPO: &str = "repo";
 /// Label: process type and generation, as [`workload`] calls them.
 pub(super) const WORKLOAD: &str = "gigalixir.workload";
+/// Label: which build's, as [`build`] calls it.
+pub(super) const BUILD: &str = "gigalixir.build";
 /// Label: whether visitors are led to it.
 pub(super) const WEB: &str = "gigalixir.web";
 /// Label.
@@ -41,7 +43,15 @@ const LONGEST: usize = 63;
 
 /// An app's namespace.
 pub(super) fn namespace(prefix: &str, app: &AppName) -> String {
-    let whole = format!("{prefix}{app}");
+    fitting(format!("{prefix}{app}"))
+}
+
+/// A build's Job: a DNS label and a label's value. It begins as the build's name does.
+pub(super) fn build(name: &str) -> String {
+    fitting(name.to_owned())
+}
+
+fn fitting(whole: String) -> String {
     if whole.len() <= LONGEST {
         whole
     } else {
@@ -122,6 +132,8 @@ mod tests {
         let prefixed = namespace("apps-", &app);
         assert!(prefixed.len() == LONGEST && prefixed.starts_with("apps-aaa"), "{prefixed}");
         assert_ne!(prefixed, namespace("apps-", &AppName::parse(&format!("{}b", "a".repeat(62))).unwrap()));
+        let long = build(&format!("build-1234abcd-{}-1", "a".repeat(60)));
+        assert!(long.len() <= LONGEST && long.starts_with("build-1234abcd-aaa"), "{long}");
         let names: std::collections::BTreeSet<_> =
             ["a_b", "a-b", "a-b-", "a-b_"].iter().map(|process| workload(&id("shop", process))).collect();
         assert_eq!(names.len(), 4, "{names:?}");

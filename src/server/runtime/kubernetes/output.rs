@@ -1,8 +1,9 @@
 //! A pod's output on its way from its node, which keeps it, to the logs: run after run, in order.
 
+use std::io;
 use std::time::Duration;
 
-use futures_util::{AsyncBufRead, AsyncBufReadExt as _, Stream, stream};
+use futures_util::{AsyncBufRead, AsyncBufReadExt as _, Stream, StreamExt as _, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -122,7 +123,9 @@ impl Output {
         // Nothing was said yet, or nothing is left of it.
         let Ok(said) = self.pods.log_stream(&self.name, &wish).await else { return };
         let id = position.container.rsplit('/').next().unwrap_or_default().to_owned();
-        self.passage.carry(position, pieces(said, id)).await;
+        // What broke off comes again.
+        let whole = pieces(said, id).filter_map(async |piece| piece.ok());
+        self.passage.carry(position, whole).await;
     }
 
     fn seen(&self) -> Option<Seen> {
@@ -142,11 +145,11 @@ fn goes_on(seen: &Seen, run: &str) -> bool {
 }
 
 /// Each line with the node's stamp; what is too long goes on as pieces under the same stamp. The same output comes in the
-/// same pieces, however it travels.
-fn pieces(said: impl AsyncBufRead + Unpin, container: String) -> impl Stream<Item = Piece> {
-    stream::unfold((said, None, container), |(mut said, mut line, container)| async move {
+/// same pieces, however it travels; a piece of which the rest is lost is an error, and the last item.
+pub(super) fn pieces(said: impl AsyncBufRead + Unpin, container: String) -> impl Stream<Item = io::Result<Piece>> {
+    stream::try_unfold((said, None, container), |(mut said, mut line, container)| async move {
         loop {
-            let mut piece = piece(&mut said).await?;
+            let Some(mut piece) = piece(&mut said).await? else { return Ok(None) };
             let ends = piece.ends_with(b"\n");
             if !ends {
                 cut_complaint(&mut piece, &container);
@@ -159,7 +162,7 @@ fn pieces(said: impl AsyncBufRead + Unpin, container: String) -> impl Stream<Ite
                 },
             };
             line = (!ends).then_some(at);
-            return Some(((at, text), (said, line, container)));
+            return Ok(Some(((at, text), (said, line, container))));
         }
     })
 }
@@ -174,28 +177,28 @@ fn cut_complaint(piece: &mut Vec<u8>, container: &str) {
 }
 
 /// Up to a line's end, or as much as is bearable; `None` at the end.
-async fn piece(said: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
+async fn piece(said: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let mut piece = Vec::new();
     while !piece.ends_with(b"\n") && piece.len() < LONGEST {
-        let there = said.fill_buf().await.ok().filter(|there| !there.is_empty());
-        let Some(there) = there else { break };
+        let there = said.fill_buf().await?;
+        if there.is_empty() {
+            break;
+        }
         let end = there.iter().position(|byte| *byte == b'\n').map_or(there.len(), |at| at + 1);
         let used = end.min(LONGEST - piece.len());
         piece.extend_from_slice(&there[..used]);
         said.consume_unpin(used);
     }
-    (!piece.is_empty()).then_some(piece)
+    Ok((!piece.is_empty()).then_some(piece))
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt as _;
-
     use super::*;
 
     async fn texts(said: &str) -> Vec<String> {
         let pieces = pieces(said.as_bytes(), "e247".to_owned()).collect::<Vec<_>>().await;
-        pieces.into_iter().map(|(_, text)| String::from_utf8(text).unwrap()).collect()
+        pieces.into_iter().map(|piece| String::from_utf8(piece.unwrap().1).unwrap()).collect()
     }
 
     #[tokio::test]
@@ -204,6 +207,17 @@ mod tests {
         assert_eq!(texts(&format!("{stamp} a\n{stamp} \n{stamp} end")).await, ["a\n", "\n", "end"]);
         let long = texts(&format!("{stamp} {}\n{stamp} b\n", "x".repeat(2 * LONGEST))).await;
         assert_eq!(long.concat(), format!("{}\nb\n", "x".repeat(2 * LONGEST)));
+    }
+
+    #[tokio::test]
+    async fn of_what_breaks_off_only_whole_lines_count() {
+        use futures_util::TryStreamExt as _;
+        let said = stream::iter([
+            Ok(&b"2026-11-26T01:00:00.5Z a\n2026-11-26T01:00:00.6Z b"[..]),
+            Err(io::Error::other("reset")),
+        ]);
+        let pieces = pieces(said.into_async_read(), String::new()).collect::<Vec<_>>().await;
+        assert!(matches!(&pieces[..], [Ok((_, text)), Err(_)] if text == b"a\n"), "{pieces:?}");
     }
 
     #[tokio::test]

@@ -54,7 +54,7 @@ async fn hear(notes: Api<Note>, uid: &str, tell: &watch::Sender<Option<String>>)
 }
 
 /// A warning on one line.
-fn text(note: &Note) -> Option<String> {
+pub(super) fn text(note: &Note) -> Option<String> {
     if note.reason.as_deref().is_some_and(|reason| OF_NO_MATTER.contains(&reason)) {
         return None;
     }

@@ -21,6 +21,8 @@ const REGISTRIES: &str = "registries";
 const PEERS: &str = "peers";
 /// What the server may do in an app's namespace: a ClusterRole of `config/kubernetes/rbac.yaml`.
 const SERVERS_ROLE: &str = "gigalixir-app";
+/// What it may do in that of builds.
+pub(super) const BUILDERS_ROLE: &str = "gigalixir-builds";
 
 /// The platform's own files in every pod. They never change under a replica: others have another name.
 pub(in super::super) struct Scripts {
@@ -45,6 +47,8 @@ impl Scripts {
             script!("session", "session", "session"),
             script!("framed", "framed", "kubernetes/framed"),
             script!("signal", "signal", "kubernetes/signal"),
+            script!("transfer", "transfer", "kubernetes/transfer"),
+            script!("build", "build", "kubernetes/build"),
             script!("gigalixir_run", "bin/gigalixir_run", "gigalixir_run"),
             script!("gigalixir_run", "bin/run-cmd", "gigalixir_run"),
             script!("gigalixir_run", "bin/epmd", "gigalixir_run"),
@@ -100,7 +104,7 @@ impl AppObjects<'_> {
 
     /// What makes the namespace the server's own: `subject` is the account that it signs in with.
     pub(in super::super) fn own_rights(&self, subject: &Value) -> Value {
-        servers_rights(&self.labels(), subject)
+        servers_rights(&self.labels(), ("gigalixir", SERVERS_ROLE), subject)
     }
 
     /// Whoever runs as it pulls with its secrets, so that pods need not know of them.
@@ -195,12 +199,12 @@ pub(super) fn registries(labels: &Value, config: &str) -> Value {
     })
 }
 
-/// What makes a namespace the server's own.
-pub(super) fn servers_rights(labels: &Value, subject: &Value) -> Value {
+/// What makes a namespace the server's own: a binding of that name, of that role.
+pub(super) fn servers_rights(labels: &Value, (name, role): (&str, &str), subject: &Value) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-        "metadata": {"name": "gigalixir", "labels": labels},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": SERVERS_ROLE},
+        "metadata": {"name": name, "labels": labels},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
         "subjects": [subject],
     })
 }

@@ -1,48 +1,36 @@
-//! A build's pod, and the namespace of builds.
+//! A build's Job with all that it is told, and the namespace of builds.
 
-use std::time::Duration;
-
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::super::names::{APP, CONTAINER, SERVER};
-use super::app::{ACCOUNT, account, registries, servers_rights};
-use super::pod::UID;
-use crate::server::domain::Stack;
+use super::super::names::{self, APP, BUILD, CONTAINER, SERVER};
+use super::app::{ACCOUNT, BUILDERS_ROLE, Scripts, account, registries, servers_rights};
+use super::pod::{PLATFORM, UID, literal, unheard};
+use crate::server::domain::ClusterBuild;
 
 /// What a build may ask of a node's memory before it has it: it may take more, where there is more.
 const MEMORY_ASKED: u64 = 512 << 20;
-
-/// A pod that waits for programs.
-#[derive(Debug, Clone)]
-pub struct Wish {
-    /// Its name.
-    pub name: String,
-    /// Whose build image it has.
-    pub stack: Stack,
-    /// Folders that can be written, empty at first.
-    pub volumes: Vec<String>,
-    /// Files beside them, and what is in them.
-    pub files: Vec<(String, String)>,
-    /// Bytes.
-    pub memory_bytes: u64,
-    /// Thousandths of a core that it has when others want it too.
-    pub cpu_milli: u64,
-    /// Bytes of all volumes.
-    pub disk_bytes: u64,
-    /// Until the cluster ends it.
-    pub time: Duration,
-}
+/// How many seconds an ended build stays that nobody has removed: longer than this server may be without the cluster.
+const FORGOTTEN: u64 = 900;
+/// Where a build finds the archive that the cluster was told.
+const TOLD: &str = "/opt/gigalixir-build";
 
 /// Builds in a cluster.
 pub(in super::super) struct BuildObjects<'a> {
     pub(in super::super) server: &'a str,
     pub(in super::super) namespace: &'a str,
     pub(in super::super) registries: Option<&'a str>,
+    pub(in super::super) scripts: &'a Scripts,
 }
 
 impl BuildObjects<'_> {
     fn labels(&self) -> Value {
         json!({SERVER: self.server})
+    }
+
+    fn labels_of(&self, name: &str) -> Value {
+        json!({SERVER: self.server, BUILD: name})
     }
 
     /// With the label of an app's, of none: so it is none of those that apps let in.
@@ -52,7 +40,7 @@ impl BuildObjects<'_> {
     }
 
     pub(in super::super) fn own_rights(&self, subject: &Value) -> Value {
-        servers_rights(&self.labels(), subject)
+        servers_rights(&self.labels(), (BUILDERS_ROLE, BUILDERS_ROLE), subject)
     }
 
     pub(in super::super) fn registries(&self) -> Option<Value> {
@@ -64,6 +52,10 @@ impl BuildObjects<'_> {
         account(&self.labels(), self.registries)
     }
 
+    pub(in super::super) fn scripts(&self) -> Value {
+        self.scripts.config_map(&self.labels())
+    }
+
     /// Nobody reaches a build.
     pub(in super::super) fn network_policy(&self) -> Value {
         json!({
@@ -73,68 +65,118 @@ impl BuildObjects<'_> {
         })
     }
 
-    /// The files that no volume is for.
-    pub(in super::super) fn files(&self, wish: &Wish) -> Value {
-        let data: serde_json::Map<String, Value> =
-            wish.files.iter().zip(0..).map(|((_, text), key)| (key_of(key), text.as_str().into())).collect();
+    /// What the build is told and nobody else. It is told after its Job, whose pod waits for it: so it goes with the Job,
+    /// whoever removes that.
+    pub(in super::super) fn secret(&self, build: &ClusterBuild, job: &str) -> Value {
+        let name = names::build(&build.name);
+        let mut data = serde_json::Map::new();
+        let mut tell = |key: &str, bytes: &[u8]| data.insert(key.to_owned(), STANDARD.encode(bytes).into());
+        tell("fetch", build.fetch.as_bytes());
+        tell("hand-in", build.hand_in.as_bytes());
+        tell("folders", &build.secrets);
+        for ((_, text), number) in build.files.iter().zip(0..) {
+            tell(&file(number), text.as_bytes());
+        }
+        let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job});
         json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": wish.name, "labels": self.labels()}, "data": data,
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": data,
+            "metadata": {"name": name, "labels": self.labels_of(&name), "ownerReferences": [owner]},
         })
     }
 
-    /// The pod. Its first program does nothing but take up what others leave behind.
-    pub(in super::super) fn pod(&self, wish: &Wish, image: &str) -> Value {
-        let volume = |number: usize| format!("volume-{number}");
-        let dirs = wish.volumes.iter().enumerate();
-        let mut mounts: Vec<_> =
-            dirs.clone().map(|(number, path)| json!({"name": volume(number), "mountPath": path})).collect();
-        let files = wish.files.iter().zip(0..);
-        mounts.extend(files.map(
-            |((path, _), key)| json!({"name": "files", "mountPath": path, "subPath": key_of(key), "readOnly": true}),
-        ));
-        let mut volumes: Vec<_> = dirs.map(|(number, _)| json!({"name": volume(number), "emptyDir": {}})).collect();
-        volumes.push(json!({"name": "files", "configMap": {"name": wish.name}}));
+    /// One pod, once. The cluster ends it for its time, also one that nobody waits for any more.
+    pub(in super::super) fn job(&self, build: &ClusterBuild, image: &str) -> Value {
+        let name = names::build(&build.name);
+        let labels = self.labels_of(&name);
         json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": wish.name, "labels": self.labels()},
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "labels": labels},
             "spec": {
-                "serviceAccountName": ACCOUNT,
-                "automountServiceAccountToken": false,
-                "enableServiceLinks": false,
-                "restartPolicy": "Never",
-                "activeDeadlineSeconds": wish.time.as_secs(),
-                "terminationGracePeriodSeconds": 1,
-                "hostname": "build",
-                "securityContext": {
-                    "runAsNonRoot": true, "runAsUser": UID, "runAsGroup": UID,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [{
-                    "name": CONTAINER,
-                    "image": image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["/bin/bash", "-c", "sleep infinity & wait"],
-                    "resources": {
-                        "requests": {
-                            "cpu": format!("{}m", wish.cpu_milli),
-                            "memory": wish.memory_bytes.min(MEMORY_ASKED).to_string(),
-                            "ephemeral-storage": "0",
-                        },
-                        "limits": {
-                            "memory": wish.memory_bytes.to_string(), "ephemeral-storage": wish.disk_bytes.to_string(),
-                        },
-                    },
-                    "securityContext": {
-                        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                    "volumeMounts": mounts,
-                }],
-                "volumes": volumes,
+                "parallelism": 1,
+                "completions": 1,
+                "backoffLimit": 0,
+                "activeDeadlineSeconds": (ClusterBuild::STARTING + build.time).as_secs(),
+                "ttlSecondsAfterFinished": FORGOTTEN,
+                "template": {"metadata": {"labels": labels}, "spec": self.pod(build, &name, image)},
             },
+        })
+    }
+
+    fn pod(&self, build: &ClusterBuild, secret: &str, image: &str) -> Value {
+        let volume = |number: usize| format!("volume-{number}");
+        let mut volumes: Vec<_> =
+            (0..build.volumes.len()).map(|number| json!({"name": volume(number), "emptyDir": {}})).collect();
+        volumes.extend([self.scripts.volume(), json!({"name": "told", "secret": {"secretName": secret}})]);
+        json!({
+            "serviceAccountName": ACCOUNT,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": build.time.as_secs(),
+            "terminationGracePeriodSeconds": 1,
+            "hostname": "build",
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": UID, "runAsGroup": UID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "tolerations": (["not-ready", "unreachable"].map(unheard)),
+            "containers": [self.container(build, secret, image)],
+            "volumes": volumes,
+        })
+    }
+
+    fn container(&self, build: &ClusterBuild, secret: &str, image: &str) -> Value {
+        let told =
+            |name: &str, key: &str| json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}});
+        let mut mounts = vec![
+            json!({"name": "platform", "mountPath": PLATFORM, "readOnly": true}),
+            json!({"name": "told", "mountPath": format!("{TOLD}/folders"), "subPath": "folders", "readOnly": true}),
+        ];
+        mounts.extend(
+            build
+                .volumes
+                .iter()
+                .zip(0..)
+                .map(|(path, number)| json!({"name": format!("volume-{number}"), "mountPath": path})),
+        );
+        mounts.extend(build.files.iter().zip(0..).map(
+            |((path, _), number)| json!({"name": "told", "mountPath": path, "subPath": file(number), "readOnly": true}),
+        ));
+        json!({
+            "name": CONTAINER,
+            "image": image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["/bin/bash", format!("{PLATFORM}/build")],
+            "args": arguments(build),
+            "env": [told("GIGALIXIR__FETCH", "fetch"), told("GIGALIXIR__HAND_IN", "hand-in")],
+            "resources": {
+                "requests": {
+                    "cpu": format!("{}m", build.cpu_milli),
+                    "memory": build.memory_bytes.min(MEMORY_ASKED).to_string(),
+                    "ephemeral-storage": "0",
+                },
+                "limits": {
+                    "memory": build.memory_bytes.to_string(), "ephemeral-storage": build.disk_bytes.to_string(),
+                },
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": mounts,
         })
     }
 }
 
-fn key_of(number: usize) -> String {
+/// As `config/kubernetes/build` reads them. A file's size counts in KiB there.
+fn arguments(build: &ClusterBuild) -> Vec<String> {
+    let variables = build.env.iter().map(|(name, value)| format!("{name}={value}"));
+    let words = [(build.disk_bytes / 1024).to_string(), build.workdir.clone()].into_iter();
+    let words = words.chain(build.changed.iter().cloned()).chain(["--".to_owned()]);
+    let words = words.chain(build.kept.iter().cloned()).chain(["--".to_owned()]);
+    let program = ["/usr/bin/env".to_owned(), "-i".to_owned()].into_iter().chain(variables);
+    words.chain(program).chain(build.command.iter().cloned()).map(|word| literal(&word)).collect()
+}
+
+fn file(number: usize) -> String {
     format!("file-{number}")
 }

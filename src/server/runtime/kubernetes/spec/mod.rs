@@ -7,7 +7,6 @@ mod pod;
 
 pub(super) use app::{AppObjects, Scripts};
 pub(super) use build::BuildObjects;
-pub use build::Wish;
 pub(super) use ingress::PLATFORM;
 pub(super) use pod::{PORT, Place, deployment, linger, once, start};
 

@@ -22,7 +22,7 @@ pub(in super::super) const PORT: u16 = 4000;
 /// The user of every app.
 pub(super) const UID: u64 = 1000;
 /// Where the platform's own files are.
-const PLATFORM: &str = "/opt/gigalixir";
+pub(super) const PLATFORM: &str = "/opt/gigalixir";
 /// Where the slug's archive is kept, for the next run of the same pod.
 const SLUG: &str = "/var/lib/gigalixir";
 /// Which variables are files below [`FILES_FOLDER`] too, for `config/kubernetes/start`.
@@ -169,7 +169,7 @@ fn pod(place: &Place<'_>) -> Value {
 }
 
 /// Bears a node in that state for a while.
-fn unheard(state: &str) -> Value {
+pub(super) fn unheard(state: &str) -> Value {
     let key = format!("node.kubernetes.io/{state}");
     json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNHEARD})
 }
@@ -295,6 +295,6 @@ fn environment(place: &Place<'_>) -> Vec<Value> {
 }
 
 /// A text in which the cluster finds nothing to replace.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }

@@ -7,8 +7,8 @@ use insta::assert_json_snapshot;
 use super::super::{IngressConfig, IngressHost};
 use super::*;
 use crate::server::domain::{
-    AppName, HealthCheck, Hostname, Lifetime, Pem, ProcessType, ReleaseVersion, Size, SlugDigest, Stack, Workload,
-    WorkloadId,
+    AppName, ClusterBuild, HealthCheck, Hostname, Lifetime, Pem, ProcessType, ReleaseVersion, Size, SlugDigest, Stack,
+    Workload, WorkloadId,
 };
 
 fn workload(process: &str, config: &[(&str, &str)]) -> Workload {
@@ -98,23 +98,35 @@ fn what_images_are_pulled_with() {
 
 #[test]
 fn a_build() {
-    let objects = BuildObjects { server: "5e7f", namespace: "builds", registries: None };
-    let wish = Wish {
+    let scripts = Scripts::embedded();
+    let objects = BuildObjects { server: "5e7f", namespace: "builds", registries: None, scripts: &scripts };
+    let subject = serde_json::json!({"kind": "ServiceAccount", "namespace": "gigalixir", "name": "gigalixir"});
+    let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let build = ClusterBuild {
         name: "build-1".to_owned(),
         stack: Stack::parse("debian-12").unwrap(),
-        volumes: vec!["/app".to_owned(), "/tmp".to_owned()],
+        command: text(&["/tmp/driver", "$(HOME)"]),
+        env: vec![("HOME".to_owned(), "/app".to_owned())],
+        workdir: "/app".to_owned(),
+        volumes: text(&["/app", "/tmp"]),
         files: vec![("/etc/passwd".to_owned(), "me".to_owned())],
+        secrets: b"archive".to_vec(),
+        fetch: "http://192.0.2.1:4000/fetch".to_owned(),
+        hand_in: "http://192.0.2.1:4000/hand-in".to_owned(),
+        changed: text(&["/app", "/tmp", "/tmp/cache"]),
+        kept: text(&["/etc/passwd", "/tmp/env"]),
         memory_bytes: 4 << 30,
         cpu_milli: 500,
         disk_bytes: 10 << 30,
-        time: Duration::from_mins(40),
+        time: Duration::from_mins(31),
     };
     let all = BTreeMap::from([
         ("1 namespace", objects.namespace()),
         ("2 account", objects.account()),
-        ("3 network policy", objects.network_policy()),
-        ("4 files", objects.files(&wish)),
-        ("5 pod", objects.pod(&wish, "debian-12-build")),
+        ("3 the server's rights", objects.own_rights(&subject)),
+        ("4 network policy", objects.network_policy()),
+        ("5 job", objects.job(&build, "debian-12-build")),
+        ("6 secret", objects.secret(&build, "uid")),
     ]);
     settings().bind(|| assert_json_snapshot!("build", all));
 }
