@@ -14,6 +14,7 @@ use crate::harness::parts::Part;
 use crate::harness::second_node::SecondNode;
 use crate::harness::{Person, Project, Server, wait_until};
 use crate::kubernetes::Platform;
+use crate::kubernetes::builds::Workshop;
 
 const LONG: Duration = Duration::from_secs(120);
 /// While somebody starts it again.
@@ -73,6 +74,26 @@ fn parts_of_the_cluster_die_in_the_middle_of_a_deploy() {
     wait_until("two replicas run", LONG, || {
         pods(&ada, &project).iter().filter(|pod| pod["status"] == "Healthy").count() == 2
     });
+}
+
+/// The API server dies while something is built in the cluster: the build goes on, and what it says comes whole and once.
+#[test]
+fn the_api_server_dies_in_the_middle_of_a_build() {
+    let Some(shop) = Workshop::open() else { return };
+    let Some(part) = Part::of("kube-apiserver") else { return };
+    let said = tempfile::NamedTempFile::new().expect("a file");
+    let script = "for n in {1..24}; do echo \"line $n.\"; sleep 0.5; done; echo built >greeting.txt";
+    let mut push = shop.begin(script, said.reopen().expect("the file"));
+    let heard = || std::fs::read_to_string(said.path()).expect("what git says");
+    wait_until("it speaks", LONG, || heard().contains("line 3."));
+    part.kill();
+    std::thread::sleep(AWAY);
+    part.start_again();
+    assert!(push.wait().expect("git").success(), "{}", heard());
+    let heard = heard();
+    let lines: Vec<_> = heard.lines().filter_map(|line| line.strip_prefix("remote: line ")).map(str::trim).collect();
+    assert_eq!(lines, (1..=24).map(|n| format!("{n}.")).collect::<Vec<_>>());
+    assert!(shop.platform.server.visit("hello", "/").body.starts_with("built "));
 }
 
 /// The new replica's pod is killed: the cluster makes another, and the deploy goes on with that one.

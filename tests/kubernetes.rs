@@ -1,6 +1,6 @@
 //! The whole platform over a real cluster: from a push to visitors, and what happens when something dies on the way.
 
-mod builds;
+pub(crate) mod builds;
 mod ingress;
 mod nodes;
 mod stats;

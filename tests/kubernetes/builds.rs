@@ -1,20 +1,73 @@
-//! Builds in the cluster's pods, by a server that may do no more than is described.
+//! Builds in the cluster, by a server that may do no more than is described.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use super::{LONG, Platform, Wishes};
 use crate::harness::cluster::Cluster;
-use crate::harness::{Person, Project, wait_until};
+use crate::harness::{Person, Project, Ran, wait_until};
 
-impl Platform {
-    /// The pods of its builds.
-    fn builds(&self) -> Vec<String> {
-        let server = std::fs::read_to_string(self.server.data().join("kubernetes/server.json")).unwrap_or_default();
+/// A platform that builds there what a pushed `build.sh` says, and an app.
+pub(crate) struct Workshop {
+    pub(crate) platform: Platform,
+    pub(crate) ada: Person,
+    pub(crate) project: Project,
+    _folder: tempfile::TempDir,
+}
+
+impl Workshop {
+    pub(crate) fn open() -> Option<Self> {
+        let cluster = Cluster::find()?;
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = cluster.as_server(folder.path());
+        buildpack(folder.path());
+        let more = format!(
+            "[builder]\nsandbox = \"kubernetes\"\nbuildpacks_dir = {:?}\nmemory_mib = 300\ndisk_mib = 200\n",
+            folder.path()
+        );
+        let wishes = Wishes { more: &more, kubeconfig: Some(&kubeconfig), ..Wishes::default() };
+        let platform = Platform::with(cluster, wishes);
+        let ada = Person::sign_up(&platform.server, "ada@example.com");
+        let project = Project::greeting(&ada, "hello", "one");
+        project.write(".buildpacks", folder.path().join("own").to_str().unwrap());
+        Some(Self { platform, ada, project, _folder: folder })
+    }
+
+    pub(crate) fn push(&self, script: &str) -> Ran {
+        self.commit(script);
+        self.ada.git(&self.project, &["push", "gigalixir", "HEAD:refs/heads/master"])
+    }
+
+    /// A push that goes on; what git says goes there.
+    pub(crate) fn begin(&self, script: &str, said: impl Into<Stdio>) -> Child {
+        self.commit(script);
+        let mut git = self.ada.command("git");
+        git.args(["push", "gigalixir", "HEAD:refs/heads/master"]).current_dir(self.project.path());
+        git.stdout(Stdio::null()).stderr(said).process_group(0).spawn().unwrap()
+    }
+
+    fn commit(&self, script: &str) {
+        self.project.write("build.sh", script);
+        self.project.commit(&self.ada, "another build");
+    }
+
+    /// What is in the cluster of its builds, of these kinds.
+    fn there(&self, kinds: &str) -> Vec<String> {
+        let server = self.platform.server.data().join("kubernetes/server.json");
+        let server = std::fs::read_to_string(server).unwrap_or_default();
         let namespace = format!("p{}-gigalixir-builds-{}", std::process::id(), server.trim_matches('"'));
-        let found = self.cluster.kubectl(&["get", "pods", "-n", &namespace, "-o", "name"]);
+        let wish = ["get", kinds, "-n", &namespace, "-l", "gigalixir.build", "-o", "name"];
+        let found = self.platform.cluster.kubectl(&wish);
         String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
+    }
+
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        let left = self.there("pods,jobs,secrets");
+        assert!(left.is_empty(), "{left:?}");
+        let parcels = std::fs::read_dir(self.platform.server.data().join("parcels")).unwrap();
+        assert_eq!(parcels.count(), 0);
     }
 }
 
@@ -32,73 +85,73 @@ fn buildpack(packs: &Path) {
 
 #[test]
 fn what_is_pushed_is_built_in_a_pod() {
-    let Some(cluster) = Cluster::find() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let kubeconfig = cluster.as_server(folder.path());
-    buildpack(folder.path());
-    let more = format!(
-        "[builder]\nsandbox = \"kubernetes\"\nbuildpacks_dir = {:?}\nmemory_mib = 300\ndisk_mib = 200\n",
-        folder.path()
-    );
-    let wishes = Wishes { more: &more, kubeconfig: Some(&kubeconfig), ..Wishes::default() };
-    let mut platform = Platform::with(cluster, wishes);
-    let ada = Person::sign_up(&platform.server, "ada@example.com");
-    let project = Project::greeting(&ada, "hello", "one");
-    project.write(".buildpacks", folder.path().join("own").to_str().unwrap());
-    let push = |script: &str| {
-        project.write("build.sh", script);
-        project.commit(&ada, "another build");
-        ada.git(&project, &["push", "gigalixir", "HEAD:refs/heads/master"])
-    };
-
+    let Some(mut shop) = Workshop::open() else { return };
     // It is nobody, in a place of its own, and what it says comes as it says it; its cache stays.
     let script = "id -u; hostname; echo to stderr >&2; ls /var/run/secrets 2>/dev/null; touch $CACHE/kept; \
-                  echo from the build >greeting.txt; ln -s greeting.txt link";
-    let said = push(script).ok_stderr();
-    for needle in ["remote: 1000", "remote: build", "to stderr", "Process types: web"] {
+                  echo from the build >greeting.txt; ln -s greeting.txt link; sleep 1000 & disown; printf 'no end'";
+    let said = shop.push(script).ok_stderr();
+    for needle in ["remote: 1000", "remote: build", "to stderr", "no end", "Process types: web"] {
         assert!(said.contains(needle), "no `{needle}` in {said}");
     }
-    assert!(!said.contains("kubernetes.io"), "{said}");
-    assert!(platform.server.visit("hello", "/").body.starts_with("from the build "));
-    assert!(platform.builds().is_empty(), "{:?}", platform.builds());
-    let said = push("ls $CACHE; echo two >greeting.txt").ok_stderr();
-    assert!(said.contains("kept"), "{said}");
+    assert!(!said.contains("kubernetes.io") && !said.contains("Killed"), "{said}");
+    assert!(shop.platform.server.visit("hello", "/").body.starts_with("from the build "));
+    shop.nothing_is_left();
+    let said = shop.push("ls $CACHE; ls -A /tmp/env | wc -l; echo two >greeting.txt").ok_stderr();
+    assert!(said.contains("kept") && !said.contains("remote: 0 "), "{said}");
 
     for (script, why) in [
         ("echo no good; exit 3", "no good"),
         ("python3 -c 'x = bytearray(600_000_000); print(len(x))'", "needed more than 300.0 MiB of memory"),
         ("head -c 250M /dev/zero >big; true", "filled more than 200.0 MiB of disk"),
     ] {
-        let said = push(script).fails();
+        let said = shop.push(script).fails();
         assert!(said.contains(why), "no `{why}` in {said}");
     }
-    assert!(platform.server.visit("hello", "/").body.starts_with("two "));
-    assert!(platform.builds().is_empty(), "{:?}", platform.builds());
+    assert!(shop.platform.server.visit("hello", "/").body.starts_with("two "));
+    shop.nothing_is_left();
 
     // Given up by its pusher.
-    let mut git = given_up(&ada, &project);
-    wait_until("it is being built", LONG, || !platform.builds().is_empty());
+    let mut git = shop.begin("sleep 600", Stdio::null());
+    wait_until("it is being built", LONG, || !shop.there("pods").is_empty());
     // git, and the helper that speaks for it.
     let group = rustix::process::Pid::from_raw(git.id() as i32).unwrap();
     rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
     git.wait().unwrap();
-    wait_until("nothing is left", LONG, || platform.builds().is_empty());
+    wait_until("nothing is left", LONG, || shop.there("pods,jobs,secrets").is_empty());
 
     // Left by a server that was killed.
-    let mut git = given_up(&ada, &project);
-    wait_until("it is being built", LONG, || !platform.builds().is_empty());
-    platform.server.kill();
+    let mut git = shop.begin("sleep 600", Stdio::null());
+    wait_until("it is being built", LONG, || !shop.there("pods").is_empty());
+    shop.platform.server.kill();
     let _ = git.wait();
-    assert_eq!(platform.builds().len(), 1);
-    platform.server.start_again();
-    wait_until("it is swept", LONG, || platform.builds().is_empty());
+    assert_eq!(shop.there("jobs").len(), 1);
+    shop.platform.server.start_again();
+    wait_until("it is swept", LONG, || shop.there("pods,jobs,secrets").is_empty());
 }
 
-/// A push whose build takes its time.
-fn given_up(ada: &Person, project: &Project) -> std::process::Child {
-    project.write("build.sh", "sleep 600");
-    project.commit(ada, "slow");
-    let mut git = ada.command("git");
-    git.args(["push", "gigalixir", "HEAD:refs/heads/master"]).current_dir(project.path());
-    git.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap()
+/// A build can read both of its addresses, and they are of no use to it but for what it does anyway.
+#[test]
+fn a_build_s_addresses_lead_nowhere_else() {
+    let Some(shop) = Workshop::open() else { return };
+    let own = "while IFS='=' read -r -d '' name value; do case $name in GIGALIXIR__*) declare \"${name#GIGALIXIR__}=$value\";; \
+               esac; done </proc/1/environ; ask() { curl -s -o /dev/null -w \"$1 %{http_code}\\n\" \"${@:2}\"; }\n";
+    let tries = "ask fetched \"$FETCH\"; ask backwards \"$HAND_IN\"; echo x | ask upside-down -T - \"$FETCH\"; \
+                 ask another \"${FETCH/builds\\/build-/builds\\/other-}\"; echo \"at $HAND_IN\"";
+    let said = shop.push(&format!("{own}{tries}")).ok_stderr();
+    for needle in ["fetched 200", "backwards 403", "upside-down 403", "another 403"] {
+        assert!(said.contains(needle), "no `{needle}` in {said}");
+    }
+    let address = said.lines().find_map(|line| line.strip_prefix("remote: at ")).expect("the address").trim();
+    let late = std::process::Command::new("curl")
+        .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-T", "Cargo.toml", address])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&late.stdout), "404", "its build is over");
+
+    // What it hands in by itself is what it has built.
+    let said = shop.push(&format!("{own}echo nonsense | ask early -T - \"$HAND_IN\"")).fails();
+    assert!(said.contains("early 200") && said.contains("bringing its folders back"), "{said}");
+    assert!(shop.platform.server.visit("hello", "/").body.starts_with("one "));
+    shop.nothing_is_left();
 }
