@@ -54,6 +54,8 @@ impl Platform {
     }
 
     async fn close_doors(&mut self) {
+        // They come in by a door.
+        self.parcels.close().await;
         self.doors.1.cancel();
         self.deployer.close().await;
         futures_util::future::join_all(self.doors.0.drain(..)).await;

@@ -129,6 +129,20 @@ fn what_is_pushed_is_built_in_a_pod() {
     wait_until("it is swept", LONG, || shop.there("pods,jobs,secrets").is_empty());
 }
 
+/// Its build has to hand in what it makes.
+#[test]
+fn a_server_that_is_told_to_end_waits_for_its_builds() {
+    let Some(mut shop) = Workshop::open() else { return };
+    let said = tempfile::NamedTempFile::new().unwrap();
+    let mut push = shop.begin("echo begun; sleep 4", said.reopen().unwrap());
+    let heard = || std::fs::read_to_string(said.path()).unwrap();
+    wait_until("it is being built", LONG, || heard().contains("begun"));
+    assert_eq!(shop.platform.server.terminate(), Some(0));
+    push.wait().unwrap();
+    assert!(heard().contains("Process types: web"), "{}", heard());
+    shop.nothing_is_left();
+}
+
 /// A build can read both of its addresses, and they are of no use to it but for what it does anyway.
 #[test]
 fn a_build_s_addresses_lead_nowhere_else() {

@@ -58,7 +58,7 @@ fn refused(error: ParcelError) -> HttpError {
         ParcelError::Foreign => StatusCode::FORBIDDEN,
         ParcelError::Unknown => StatusCode::NOT_FOUND,
         ParcelError::Done => StatusCode::CONFLICT,
-        ParcelError::Overtaken => StatusCode::SERVICE_UNAVAILABLE,
+        ParcelError::Overtaken | ParcelError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         ParcelError::TooMuch => StatusCode::PAYLOAD_TOO_LARGE,
         ParcelError::Broken(_) => StatusCode::BAD_REQUEST,
         ParcelError::Io(_) => return ActionError::internal(error).into(),

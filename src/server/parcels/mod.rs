@@ -14,12 +14,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use tempfile::{NamedTempFile, TempPath};
+use tokio::sync::watch;
 use url::Url;
 
 use self::counter::{Arrival, Arriving, Counter};
@@ -31,6 +32,9 @@ pub enum ParcelError {
     /// The signature is not ours, or not for this, or has expired.
     #[error("this build's address is not genuine or has expired")]
     Foreign,
+    /// No build is let in any more.
+    #[error("this server is about to stop: push again in a moment")]
+    Closed,
     /// There is no such build.
     #[error("nobody waits for this build")]
     Unknown,
@@ -56,7 +60,13 @@ pub enum ParcelError {
 pub struct Parcels {
     dir: PathBuf,
     signer: Signer,
-    awaited: Mutex<HashMap<String, Arc<Counter>>>,
+    awaited: watch::Sender<Awaited>,
+}
+
+#[derive(Debug, Default)]
+struct Awaited {
+    builds: HashMap<String, Arc<Counter>>,
+    closed: bool,
 }
 
 impl Parcels {
@@ -65,7 +75,7 @@ impl Parcels {
         fs::create_dir_all(&dir)?;
         fs::remove_dir_all(&dir)?;
         fs::create_dir(&dir)?;
-        Ok(Arc::new(Self { dir, signer: Signer::new(key), awaited: Mutex::default() }))
+        Ok(Arc::new(Self { dir, signer: Signer::new(key), awaited: watch::Sender::default() }))
     }
 
     /// An empty file for what a build begins with; gone when it is dropped.
@@ -75,11 +85,25 @@ impl Parcels {
 
     /// Opens the door for one build, whose name is unique: `outgoing` is what it begins with, `most` how many bytes it may
     /// bring back. Closed when the answer is dropped.
-    pub fn expect(self: &Arc<Self>, build: &str, outgoing: TempPath, most: u64) -> Parcel {
+    pub fn expect(self: &Arc<Self>, build: &str, outgoing: TempPath, most: u64) -> Result<Parcel, ParcelError> {
         let (counter, arriving) = Counter::new(outgoing, most);
         let counter = Arc::new(counter);
-        self.awaited().insert(build.to_owned(), counter.clone());
-        Parcel { parcels: self.clone(), build: build.to_owned(), counter, arriving, arrived: None }
+        let is_open = self.awaited.send_if_modified(|awaited| {
+            if !awaited.closed {
+                awaited.builds.insert(build.to_owned(), counter.clone());
+            }
+            !awaited.closed
+        });
+        let parcel = Parcel { parcels: self.clone(), build: build.to_owned(), counter, arriving, arrived: None };
+        if is_open { Ok(parcel) } else { Err(ParcelError::Closed) }
+    }
+
+    /// Lets no build in any more, and returns when none is waited for: those that are under way could not hand in what they
+    /// made where nobody listens.
+    pub async fn close(&self) {
+        self.awaited.send_modify(|awaited| awaited.closed = true);
+        // We hold the sender.
+        let _ = self.awaited.subscribe().wait_for(|awaited| awaited.builds.is_empty()).await;
     }
 
     /// The file with what a build begins with.
@@ -102,11 +126,7 @@ impl Parcels {
         if !self.signer.verify(&way.subject(build), expires, signature) {
             return Err(ParcelError::Foreign);
         }
-        self.awaited().get(build).cloned().ok_or(ParcelError::Unknown)
-    }
-
-    fn awaited(&self) -> MutexGuard<'_, HashMap<String, Arc<Counter>>> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+        self.awaited.borrow().builds.get(build).cloned().ok_or(ParcelError::Unknown)
     }
 }
 
@@ -166,7 +186,7 @@ impl Parcel {
 
 impl Drop for Parcel {
     fn drop(&mut self) {
-        self.parcels.awaited().remove(&self.build);
+        self.parcels.awaited.send_modify(|awaited| drop(awaited.builds.remove(&self.build)));
         self.counter.close();
     }
 }

@@ -17,7 +17,7 @@ fn door() -> (tempfile::TempDir, Arc<Parcels>) {
 fn expect(parcels: &Arc<Parcels>, build: &str) -> Parcel {
     let mut file = parcels.file().unwrap();
     file.write_all(build.as_bytes()).unwrap();
-    parcels.expect(build, file.into_temp_path(), 10)
+    parcels.expect(build, file.into_temp_path(), 10).unwrap()
 }
 
 /// What an address is signed with: when it expires, and the signature.
@@ -124,6 +124,23 @@ async fn what_is_under_way_ends_when_nobody_waits_any_more() {
         drop(parcel);
     });
     assert!(matches!(ended, Err(ParcelError::Unknown)), "{ended:?}");
+}
+
+#[tokio::test]
+async fn who_closes_waits_for_those_that_are_under_way() {
+    let (_dir, parcels) = door();
+    let parcel = expect(&parcels, "one");
+    let (_, (expires, signature)) = addresses(&parcel);
+    let (closing, also) = (parcels.clone(), parcels.clone());
+    let closing = tokio::spawn(async move { closing.close().await });
+    tokio::task::yield_now().await;
+    let refused = also.expect("two", also.file().unwrap().into_temp_path(), 10);
+    assert!(matches!(refused, Err(ParcelError::Closed)), "{refused:?}");
+    parcels.take_in("one", expires, &signature, pieces(&["abc"])).await.unwrap();
+    assert!(!closing.is_finished());
+    assert!(parcel.open().is_some());
+    closing.await.unwrap();
+    assert_eq!(left(&parcels), 0);
 }
 
 #[test]

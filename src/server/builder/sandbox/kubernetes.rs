@@ -76,7 +76,8 @@ impl KubernetesSandbox {
         let file = self.parcels.file().map_err(|error| unusable("packing its folders", error))?;
         let packed = pack(&job.folders, &volumes, file).await;
         let Packed { parcel, secrets, files } = packed.map_err(|error| unusable("packing its folders", error))?;
-        let mut parcel = self.parcels.expect(&job.name, parcel, job.bounds.disk_bytes);
+        let parcel = self.parcels.expect(&job.name, parcel, job.bounds.disk_bytes);
+        let mut parcel = parcel.map_err(|error| error.to_string())?;
         let (fetch, hand_in) = parcel.addresses(&self.server, ClusterBuild::STARTING + job.bounds.time + SLACK);
         let (changed, kept): (Vec<&Folder>, Vec<_>) = job.folders.iter().partition(|folder| folder.writable);
         let inside = |folders: Vec<&Folder>| folders.into_iter().map(|folder| folder.inside.clone()).collect();

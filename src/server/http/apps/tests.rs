@@ -663,7 +663,7 @@ async fn a_build_fetches_and_hands_in_by_its_addresses() {
     let base = Url::parse("http://localhost").unwrap();
     let file = platform.parcels.file().unwrap();
     std::fs::write(file.path(), "folders").unwrap();
-    let parcel = platform.parcels.expect("build-1", file.into_temp_path(), 5);
+    let parcel = platform.parcels.expect("build-1", file.into_temp_path(), 5).unwrap();
     let ask = |method: &'static str, url: &Url, body: &'static str| {
         let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
         let request = Request::builder().method(method).uri(path).body(Body::from(body)).unwrap();
@@ -683,7 +683,7 @@ async fn a_build_fetches_and_hands_in_by_its_addresses() {
     assert_eq!(std::io::read_to_string(parcel.open().unwrap()).unwrap(), "12345");
     assert_eq!((ask("GET", &fetch, "").await.0, ask("PUT", &send, "12345").await.0), (404, 404));
 
-    let parcel = platform.parcels.expect("build-2", platform.parcels.file().unwrap().into_temp_path(), 5);
+    let parcel = platform.parcels.expect("build-2", platform.parcels.file().unwrap().into_temp_path(), 5).unwrap();
     let (_, send) = parcel.addresses(&base, Duration::from_secs(60));
     assert_eq!(ask("PUT", &send, "123456").await.0, 413);
 }
