@@ -134,12 +134,13 @@ fn what_is_pushed_is_built_in_a_pod() {
 fn a_server_that_is_told_to_end_waits_for_its_builds() {
     let Some(mut shop) = Workshop::open() else { return };
     let said = tempfile::NamedTempFile::new().unwrap();
-    let mut push = shop.begin("echo begun; sleep 4", said.reopen().unwrap());
+    let mut push = shop.begin("echo begun; sleep 4; exit 3", said.reopen().unwrap());
     let heard = || std::fs::read_to_string(said.path()).unwrap();
     wait_until("it is being built", LONG, || heard().contains("begun"));
     assert_eq!(shop.platform.server.terminate(), Some(0));
     push.wait().unwrap();
-    assert!(heard().contains("Process types: web"), "{}", heard());
+    // Which stage of the build that was is in what it has handed in.
+    assert!(heard().contains("code 3"), "{}", heard());
     shop.nothing_is_left();
 }
 
