@@ -27,6 +27,7 @@ use super::joints::{AppMembers, Reception};
 use super::listen::Sockets;
 use super::logs::Logs;
 use super::metering::Metering;
+use super::parcels::Parcels;
 use super::settings;
 use super::succession::Predecessor;
 

@@ -136,10 +136,8 @@ impl Builds {
         // The cluster would clear away the rest by itself, some time.
         let (pods, secrets, now) = (self.of::<Pod>(), self.of::<Secret>(), DeleteParams::default().grace_period(0));
         let (selector, gently) = (selector(name), DeleteParams::default());
-        tokio::try_join!(
-            self.cluster.delete_all(&pods, &selector, &now),
-            self.cluster.delete(&secrets, name, &gently),
-        )?;
+        let which = ListParams::default().labels(&selector);
+        tokio::try_join!(self.cluster.delete_all(&pods, &which, &now), self.cluster.delete(&secrets, name, &gently))?;
         if timeout(GOING, pod::gone(pods, &selector)).await.is_err() {
             tracing::warn!("the pod of the build {name} is removed and does not go");
         }
