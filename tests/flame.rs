@@ -82,3 +82,22 @@ fn what_cannot_be_is_refused_and_runs_nothing() {
     assert_eq!(wire.ask(Some(("hello", "no")), "POST", "/api/apps/hello/flame", json!({})).status, 401);
     assert_eq!(ada.run_in(&project, &["jobs", "--json"]).ok().trim(), "[]");
 }
+
+#[test]
+fn of_many_that_are_asked_for_at_once_there_are_no_more_than_may_be() {
+    let server = Place::Local.server("[jobs]\nrunners = 2\n");
+    let ada = Person::sign_up(&server, "ada@example.com");
+    let project = Project::example(&ada, "hello", "python-hello");
+    project.push(&ada);
+    let key = ada.run_in(&project, &["ps:run", "printenv", "GIGALIXIR__APP_KEY"]).ok();
+    let ask = || {
+        let wire = Wire::of(&server);
+        wire.ask(Some(("hello", key.trim())), "POST", "/api/apps/hello/flame", json!({})).status
+    };
+    let mut told: Vec<u16> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..6).map(|_| scope.spawn(ask)).collect();
+        asking.into_iter().map(|asked| asked.join().expect("an answer")).collect()
+    });
+    told.sort_unstable();
+    assert_eq!(told, [201, 201, 429, 429, 429, 429]);
+}

@@ -31,26 +31,25 @@ impl Apps {
         wish: SetRouterRules,
     ) -> Result<RouterRules, ActionError> {
         let app = self.may(user, name, Action::Rule).await?;
-        let mut rules = self.rules(&app).await?;
-        if let Some(most) = wish.max_connections {
-            rules.connections = NonZeroU32::new(most);
-        }
-        if let Some(most) = wish.max_body_bytes {
-            rules.body_bytes = (most > 0).then_some(most);
-        }
-        rules.affinity = wish.affinity.unwrap_or(rules.affinity);
-        rules.h2c = wish.h2c.unwrap_or(rules.h2c);
-        rules.access_log = wish.access_log.unwrap_or(rules.access_log);
-        match wish.canonical.as_deref() {
-            None => {}
-            Some("none") => rules.canonical = None,
-            Some(text) => {
-                let unknown = || ActionError::invalid("canonical", "should be www, apex or none");
-                rules.canonical = Some(Canonical::parse(text).ok_or_else(unknown)?);
+        let unknown = || ActionError::invalid("canonical", "should be www, apex or none");
+        let canonical = match wish.canonical.as_deref() {
+            None => None,
+            Some("none") => Some(None),
+            Some(text) => Some(Some(Canonical::parse(text).ok_or_else(unknown)?)),
+        };
+        let change = move |rules: &mut Rules| {
+            if let Some(most) = wish.max_connections {
+                rules.connections = NonZeroU32::new(most);
             }
-        }
-        self.decide(user, &app, rules.clone(), "Router rules changed.").await?;
-        Ok(told(&rules))
+            if let Some(most) = wish.max_body_bytes {
+                rules.body_bytes = (most > 0).then_some(most);
+            }
+            rules.affinity = wish.affinity.unwrap_or(rules.affinity);
+            rules.h2c = wish.h2c.unwrap_or(rules.h2c);
+            rules.access_log = wish.access_log.unwrap_or(rules.access_log);
+            rules.canonical = canonical.unwrap_or(rules.canonical);
+        };
+        Ok(told(&self.decide(user, &app, change, "Router rules changed.").await?))
     }
 
     /// The app's own maintenance page; empty when it has none.
@@ -67,9 +66,8 @@ impl Apps {
             let text = format!("should be at most {} KiB", LONGEST_PAGE / 1024);
             return Err(ActionError::invalid("html", text));
         }
-        let mut rules = self.rules(&app).await?;
-        rules.maintenance_page = (!html.is_empty()).then(|| html.into());
-        self.decide(user, &app, rules, "Maintenance page changed.").await
+        let page = (!html.is_empty()).then(|| html.into());
+        self.decide(user, &app, |rules| rules.maintenance_page = page, "Maintenance page changed.").await.map(drop)
     }
 
     /// Whether this is the operator's key for what passes to all apps.
@@ -89,12 +87,18 @@ impl Apps {
         Ok(Rules::clone(&self.rooms.store.front(app.id).await?.rules))
     }
 
-    async fn decide(&self, user: &User, app: &App, rules: Rules, summary: &str) -> Result<(), ActionError> {
+    async fn decide(
+        &self,
+        user: &User,
+        app: &App,
+        change: impl FnOnce(&mut Rules) + Send + 'static,
+        summary: &str,
+    ) -> Result<Rules, ActionError> {
         let by = user.email.to_string();
-        self.rooms.deployer.set_rules(app, rules, summary.to_owned(), by).await?;
+        let rules = self.rooms.deployer.change_rules(app, change, summary.to_owned(), by).await?;
         let words = summary.trim_end_matches('.');
         self.rooms.logs.platform(&app.name, format!("{words} by {}", user.email));
-        Ok(())
+        Ok(rules)
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Overrides {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file that cannot be read, or a folder that cannot be made.
-    #[error("`{}`: {source}", path.display())]
+    #[error("`{}` cannot be used", path.display())]
     File {
         /// Which.
         path: PathBuf,
@@ -177,7 +177,7 @@ fn check(table: &Table, place: String) -> Result<ServerConfig, ConfigError> {
     table
         .clone()
         .try_into()
-        .map_err(|error: toml::de::Error| ConfigError::Value { place, message: error.to_string().trim().to_owned() })
+        .map_err(|error: toml::de::Error| ConfigError::Value { place, message: error.message().to_owned() })
 }
 
 /// Networks (`10.0.0.0/8`) and single addresses.

@@ -39,25 +39,38 @@ impl Deployer {
         self.change_front(app, move |store| async move { store.remove_canary(id, canary, by).await }).await
     }
 
-    /// Holds visitors' requests to other rules.
-    pub async fn set_rules(&self, app: &App, rules: Rules, summary: String, by: String) -> Result<(), StoreError> {
+    /// Holds visitors' requests to other rules, and tells which those are: of two changes at once neither is lost.
+    pub async fn change_rules(
+        &self,
+        app: &App,
+        change: impl FnOnce(&mut Rules) + Send + 'static,
+        summary: String,
+        by: String,
+    ) -> Result<Rules, StoreError> {
         let id = app.id;
-        self.change_front(app, move |store| async move { store.set_rules(id, rules, summary, by).await }).await
+        let write = move |store: Store| async move {
+            let mut rules = Rules::clone(&store.front(id).await?.rules);
+            change(&mut rules);
+            store.set_rules(id, rules.clone(), summary, by).await?;
+            Ok(rules)
+        };
+        self.change_front(app, write).await
     }
 
     /// To the end even if the caller goes away, one at a time: what is published is what is stored, in that order.
-    async fn change_front<F, Fut>(&self, app: &App, write: F) -> Result<(), StoreError>
+    async fn change_front<T, F, Fut>(&self, app: &App, write: F) -> Result<T, StoreError>
     where
+        T: Send + 'static,
         F: FnOnce(Store) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<(), StoreError>> + Send,
+        Fut: Future<Output = Result<T, StoreError>> + Send,
     {
         let (this, id, name) = (self.clone(), app.id, app.name.clone());
         let task = self.0.operations.spawn(async move {
             let _one_at_a_time = this.0.fronts.lock().await;
             let store = &this.0.rooms.store;
-            write(store.clone()).await?;
+            let written = write(store.clone()).await?;
             this.0.fleet.set_front(id, &name, store.front(id).await?);
-            Ok(())
+            Ok(written)
         });
         task.await.map_err(|_| StoreError::Closed)?
     }

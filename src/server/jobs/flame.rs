@@ -39,11 +39,17 @@ impl Jobs {
     /// Makes a runner; returns when it runs. It has not booted by then: it calls the app when it has.
     pub async fn runner(&self, app: &App, wish: RunnerWish) -> Result<Runner, JobError> {
         ConfigVars::new(wish.env.clone())?;
-        let open = self.0.rooms.store.open_jobs().await?;
-        let runners = open.iter().filter(|open| open.job.app == app.id && open.job.kind == JobKind::Flame).count();
-        if runners >= self.0.settings.runners {
-            return Err(JobError::Crowded(self.0.settings.runners));
-        }
+        let job = self.record_runner(app, wish).await?;
+        self.choose().await?;
+        let Some(instance) = self.begun(&app.name, &job).await? else {
+            return Err(JobError::NoRunner(self.why(app, &job).await?));
+        };
+        let address = instance.node.or(instance.address).map(|address| address.ip());
+        let address = address.ok_or_else(|| JobError::NoRunner("its address is not known".to_owned()))?;
+        Ok(Runner { job, instance, address })
+    }
+
+    async fn record_runner(&self, app: &App, wish: RunnerWish) -> Result<Job, JobError> {
         let wish = Wish {
             command: self.web(app).await?,
             size: wish.size,
@@ -52,14 +58,13 @@ impl Jobs {
             attended: false,
             by: app.name.to_string(),
         };
-        let job = self.record(app, JobKind::Flame, None, wish, false, None).await?;
-        self.choose().await?;
-        let Some(instance) = self.begun(&app.name, &job).await? else {
-            return Err(JobError::NoRunner(self.why(app, &job).await?));
-        };
-        let address = instance.node.or(instance.address).map(|address| address.ip());
-        let address = address.ok_or_else(|| JobError::NoRunner("its address is not known".to_owned()))?;
-        Ok(Runner { job, instance, address })
+        let _one_at_a_time = self.0.counting.lock().await;
+        let open = self.0.rooms.store.open_jobs().await?;
+        let runners = open.iter().filter(|open| open.job.app == app.id && open.job.kind == JobKind::Flame).count();
+        if runners >= self.0.settings.runners {
+            return Err(JobError::Crowded(self.0.settings.runners));
+        }
+        self.record(app, JobKind::Flame, None, wish, false, None).await
     }
 
     /// What the live release starts for visitors: only that is a node that the app's others know.

@@ -119,6 +119,8 @@ struct Inner {
     running: Mutex<HashMap<JobId, watch::Sender<Stop>>>,
     /// One at a time decides which may start.
     choosing: tokio::sync::Mutex<()>,
+    /// One at a time counts runners and records another.
+    counting: tokio::sync::Mutex<()>,
     /// Counts ends, for those who wait for one.
     ends: watch::Sender<u64>,
     /// Schedules have changed.
@@ -146,6 +148,7 @@ impl Jobs {
             settings,
             running: Mutex::default(),
             choosing: tokio::sync::Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
             ends: watch::Sender::new(0),
             changed: Notify::new(),
             stop: CancellationToken::new(),

@@ -203,3 +203,20 @@ async fn activity_tells_who_did_what_and_no_secret() {
     assert_eq!(told.collect::<Vec<_>>(), expected);
     assert_eq!((&done[0]["created_by"], &done[8]["created_by"]), (&json!(BEN), &json!(ANN)));
 }
+
+#[tokio::test]
+async fn of_two_changes_of_rules_at_once_neither_is_lost() {
+    let platform = Platform::new().await;
+    platform.ann("POST", "/api/apps", json!({"unique_name": "hill"})).await;
+    let path = "/api/apps/hill/router";
+    let change = |wish| platform.ann("PATCH", path, wish);
+    tokio::join!(
+        change(json!({"affinity": true})),
+        change(json!({"access_log": true})),
+        change(json!({"canonical": "www"})),
+        change(json!({"max_connections": 7})),
+    );
+    let rules = platform.ann("GET", path, json!(null)).await;
+    let expected = (&json!(true), &json!(true), &json!("www"), &json!(7));
+    assert_eq!((&rules["affinity"], &rules["access_log"], &rules["canonical"], &rules["max_connections"]), expected);
+}
