@@ -2,10 +2,15 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::harness::{Person, Project, Server, kill};
+use crate::harness::{Person, Project, Server, kill, wait_until};
+
+/// Generous: the machine may be busy with others.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Somebody and an app that runs; `CRASH=1` ends it at once.
 fn deployed(server: &Server) -> (Person, Project) {
@@ -182,4 +187,29 @@ fn questions_at_a_terminal_can_be_left() {
     assert_eq!(absent.code, Some(4), "{absent:?}");
     assert!(!absent.stdout.contains("no way back"), "nothing is asked about what is not there: {absent:?}");
     assert!(ada.run(&["apps"]).ok().contains("hello"));
+}
+
+/// Whoever stops waiting for a change is told that it goes on; and it does.
+#[test]
+fn a_change_goes_on_when_nobody_waits_for_it() {
+    let server = Server::start();
+    let (ada, project) = deployed(&server);
+    ada.run_in(&project, &["config:set", "SLOW_START=3"]).ok();
+    let names = || -> Vec<String> {
+        let status: Value = serde_json::from_str(&ada.run_in(&project, &["ps", "--json"]).ok()).expect("json");
+        status["pods"].as_array().expect("pods").iter().map(|pod| pod["name"].to_string()).collect()
+    };
+    wait_until("one replica is left", LONG, || names().len() == 1);
+    let before = names();
+    let mut restart = ada.command(env!("CARGO_BIN_EXE_gigalixir"));
+    restart.arg("ps:restart").current_dir(project.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let restart = restart.spawn().expect("the client");
+    wait_until("the new replica starts", LONG, || names().len() == 2);
+    kill(restart.id().cast_signed(), Signal::INT);
+    let ended = restart.wait_with_output().expect("its end");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{told}");
+    assert!(told.contains("interrupted; what the platform has begun, it finishes"), "{told}");
+    assert!(told.contains("gigalixir releases -a hello"), "{told}");
+    wait_until("the new one takes over", LONG, || names().len() == 1 && names() != before);
 }

@@ -19,7 +19,7 @@ pub enum Kind {
     NotFound,
     /// 5: no answer from the server, or it broke off.
     Unreachable,
-    /// 130: Ctrl-C at a prompt.
+    /// 130: Ctrl-C.
     Interrupted,
     /// Silent: a program that was run over there ended with this code, which becomes ours.
     Program(u8),

@@ -15,6 +15,7 @@ pub mod http;
 pub mod netrc;
 pub mod observer;
 pub mod output;
+pub mod patience;
 pub mod prompt;
 pub mod ssh;
 pub mod terminal;

@@ -189,8 +189,9 @@ pub async fn destroy(client: &Client, args: Destroy) -> Result<(), Error> {
             return Err(Error::usage(format!("`{typed}` is not `{name}`: nothing is destroyed")));
         }
     }
-    client.output.waiting(format!("Destroying {name} …"));
-    let answer = client.api()?.send_empty(Method::DELETE, &["api", "apps", &name], &[]).await?;
+    let (api, path) = (client.api()?, ["api", "apps", &name]);
+    let doing = format!("Destroying {name} …");
+    let answer = client.patiently(&name, doing, api.send_empty(Method::DELETE, &path, &[])).await?;
     client.output.status(format!("Destroyed {name}."));
     client.output.result(&answer.data, || Ok(String::new()))
 }

@@ -24,8 +24,9 @@ pub struct RotateCookie {
 /// Gives the app another Erlang cookie, and waits for the replicas that have it.
 pub async fn rotate_cookie(client: &Client, args: RotateCookie) -> Result<(), Error> {
     let name = args.target.resolve(client)?;
-    client.output.waiting(format!("Rotating the cookie of {name} and replacing every replica …"));
-    let answer = client.api()?.send_empty(Method::POST, &["api", "apps", &name, "cookie"], &[]).await?;
+    let (api, path) = (client.api()?, ["api", "apps", &name, "cookie"]);
+    let doing = format!("Rotating the cookie of {name} and replacing every replica …");
+    let answer = client.patiently(&name, doing, api.send_empty(Method::POST, &path, &[])).await?;
     client.output.status(format!("{name} has another Erlang cookie, and every replica of it is new."));
     client.output.result(&answer.data, || Ok(String::new()))
 }

@@ -245,8 +245,9 @@ async fn store(client: &Client, app: &str, variables: Variables, when: When) -> 
     let names = list_names(variables.keys());
     let (avoid_restart, hot) = (when == When::Later, when == When::Hot);
     let body = SetConfigs { configs: Some(variables), avoid_restart, hot, ..SetConfigs::default() };
-    client.output.waiting(doing("Setting", &names, app, when));
-    let answer = client.api()?.send(Method::POST, &["api", "apps", app, "configs"], &body).await?;
+    let (api, path) = (client.api()?, ["api", "apps", app, "configs"]);
+    let doing = doing("Setting", &names, app, when);
+    let answer = client.patiently(app, doing, api.send(Method::POST, &path, &body)).await?;
     done(client, "Set", &names, app, when);
     client.output.result(&answer.data, || Ok(String::new()))
 }
@@ -263,8 +264,9 @@ async fn remove(client: &Client, app: &str, names: Vec<String>, when: When) -> R
         client.output.hint(format!("{app} had no variable {}", list_names(absent.into_iter())));
     }
     let listed = list_names(there.into_iter());
-    client.output.waiting(doing("Unsetting", &listed, app, when));
-    let answer = client.api()?.send(Method::DELETE, &["api", "apps", app, "configs"], &body).await?;
+    let (api, path) = (client.api()?, ["api", "apps", app, "configs"]);
+    let doing = doing("Unsetting", &listed, app, when);
+    let answer = client.patiently(app, doing, api.send(Method::DELETE, &path, &body)).await?;
     if !listed.is_empty() {
         done(client, "Unset", &listed, app, when);
     }

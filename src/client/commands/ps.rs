@@ -150,8 +150,9 @@ pub async fn scale(client: &Client, args: Scale) -> Result<(), Error> {
     let name = args.app.resolve(client, app)?;
     let body = app::Scale { replicas: args.replicas, size: args.size, formation };
     let what = describe(&body);
-    client.output.waiting(format!("Scaling {name} to {what} …"));
-    let answer = client.api()?.send(Method::PUT, &["api", "apps", &name, "scale"], &body).await?;
+    let (api, path) = (client.api()?, ["api", "apps", &name, "scale"]);
+    let doing = format!("Scaling {name} to {what} …");
+    let answer = client.patiently(&name, doing, api.send(Method::PUT, &path, &body)).await?;
     client.output.status(format!("Scaled {name} to {what}."));
     client.output.result(&answer.data, || Ok(String::new()))
 }
@@ -185,8 +186,9 @@ fn describe(scale: &app::Scale) -> String {
 /// Restarts all replicas, new beside old, and waits for the new ones.
 pub async fn restart(client: &Client, args: Restart) -> Result<(), Error> {
     let name = args.target.resolve(client)?;
-    client.output.waiting(format!("Restarting {name} …"));
-    let answer = client.api()?.send_empty(Method::PUT, &["api", "apps", &name, "restart"], &[]).await?;
+    let (api, path) = (client.api()?, ["api", "apps", &name, "restart"]);
+    let doing = format!("Restarting {name} …");
+    let answer = client.patiently(&name, doing, api.send_empty(Method::PUT, &path, &[])).await?;
     client.output.status(format!("Restarted {name}."));
     client.output.result(&answer.data, || Ok(String::new()))
 }

@@ -153,11 +153,11 @@ pub async fn rollback(client: &Client, args: Rollback) -> Result<(), Error> {
             (previous.to_string(), format!("v{previous}"))
         }
     };
-    client.output.waiting(format!("Rolling {name} back to {shown} …"));
     let path = ["api", "apps", &name, "releases", &segment, "rollback"];
     let wishes = [("hot", args.hot), ("or_restart", args.or_restart)];
     let query: Vec<_> = wishes.into_iter().filter(|(_, wished)| *wished).map(|(name, _)| (name, "true")).collect();
-    let answer = api.send_empty(Method::POST, &path, &query).await?;
+    let doing = format!("Rolling {name} back to {shown} …");
+    let answer = client.patiently(&name, doing, api.send_empty(Method::POST, &path, &query)).await?;
     client.output.status(format!("Rolled {name} back to {shown}."));
     client.output.result(&answer.data, || Ok(String::new()))
 }
