@@ -68,7 +68,7 @@ async fn a_browser_comes_to_the_same_replica_again() {
     };
     let first = stage.get("/").await;
     let cookie = first.headers["set-cookie"].to_str().unwrap().to_owned();
-    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
+    assert!(cookie.ends_with("; HttpOnly; SameSite=Lax; Path=/"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap().to_owned();
     for _ in 0..9 {
         let again = ask(&format!("a=1; {cookie}")).await;
