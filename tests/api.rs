@@ -58,8 +58,8 @@ fn every_operation_answers_as_described() {
     let gone = json!({ "email": BEN, "current_password": PASSWORD });
     story.wire.ask(Some((BEN, &ben)), "DELETE", "/api/users/destroy", gone).data(200);
 
-    // What a replica, an ingress or a WebSocket's client alone gets, and what only an Erlang node, a mix release or a mailed
-    // link answers, has tests of its own.
+    // What a replica, a cluster's build, an ingress or a WebSocket's client alone gets, and what only an Erlang node, a mix
+    // release or a mailed link answers, has tests of its own.
     let unreached = [
         ("GET", "/api/apps/{app}/exec"),
         ("GET", "/api/apps/{app}/tunnel"),
@@ -76,6 +76,8 @@ fn every_operation_answers_as_described() {
         ("GET", "/api/users/confirm/{id}/{code}"),
         ("POST", "/api/users/confirm/{id}/{code}"),
         ("GET", "/slugs/{file}"),
+        ("GET", "/builds/{build}/folders"),
+        ("PUT", "/builds/{build}/folders"),
         ("PATCH", "/api/apps/{app}"), // always refused, as its description says
         ("PUT", "/api/apps/{app}"),
         ("POST", "/api/users"),

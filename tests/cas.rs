@@ -147,5 +147,7 @@ fn renewed_early(behaviours: &[&str]) {
     let next = || world.certs()[0]["next_at"].as_str().unwrap_or_default().to_owned();
     wait_until("the others are renewed in a month", LIMIT, || in_a_month(&next()));
     std::thread::sleep(Duration::from_secs(20));
-    assert_eq!(replacing(), [order], "and no other before");
+    // One whose nonce the CA did not like is said again.
+    let all = replacing();
+    assert!(all.iter().all(|one| *one == order), "no other before: {all:?}");
 }

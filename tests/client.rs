@@ -68,8 +68,10 @@ fn replicas_are_called_by_their_number_everywhere() {
     let table = ada.run_in(&project, &["ps"]).ok();
     assert!(table.contains(" web.1 ") && table.contains(" web.2 "), "{table}");
     let second = ada.run_in(&project, &["ps:run", "--replica", "web.2", "--", "uname", "-n"]).ok();
-    let lines = ada.run_in(&project, &["logs", "--no-tail", "--replica", "web.2"]).ok();
-    assert!(!lines.is_empty() && lines.lines().all(|line| line.contains("]: web.2 ")), "{lines}");
+    let said = || ada.run_in(&project, &["logs", "--no-tail", "--replica", "web.2"]).ok();
+    wait_until("what it said is in the log", LONG, || !said().is_empty());
+    let lines = said();
+    assert!(lines.lines().all(|line| line.contains("]: web.2 ")), "{lines}");
     assert_eq!(lines, ada.run_in(&project, &["logs", "--no-tail", "--replica", second.trim()]).ok());
     ada.run_in(&project, &["ps:kill", "--replica", "web.2"]).ok();
     let log = ada.run_in(&project, &["logs", "--no-tail"]).ok();
