@@ -65,10 +65,9 @@ def peer(namespace):
     ours = json.loads(kubectl("get", "deployments", "-n", namespace, "-o", "json"))["items"][-1]
     workload = ours["metadata"]["labels"]["gigalixir.workload"]
     # Of its own, for ours go with their generation.
-    for name in (workload, workload + "-slug"):
-        secret = json.loads(kubectl("get", "secret", name, "-n", namespace, "-o", "json"))
-        secret["metadata"] = {"name": name.replace(workload, "peer")}
-        kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(secret))
+    secret = json.loads(kubectl("get", "secret", workload + "-start", "-n", namespace, "-o", "json"))
+    secret["metadata"] = {"name": "peer-start"}
+    kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(secret))
     spec, labels = json.loads(json.dumps(ours["spec"]).replace(f'"{workload}', '"peer')), {"bench": "peer"}
     spec["selector"] = {"matchLabels": labels}
     spec["template"]["metadata"] = {"labels": labels}
